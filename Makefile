@@ -1,0 +1,44 @@
+# make demo | test | test-all | smoke | lock      PYTHON=python3.12 and VENV=folder choose another interpreter and environment
+PYTHON ?= python3
+VENV ?= .venv
+UV ?= uv
+
+bin := $(abspath $(VENV))/bin
+ready := $(VENV)/.ready
+
+.PHONY: demo test test-slow test-all lint smoke lock
+
+demo: $(ready)
+	$(bin)/stage film stage_jax/assets/demo.fountain --out out/demo --seed 0
+	@echo "film:  $(CURDIR)/out/demo/film.mp4"
+	@echo "board: $(CURDIR)/out/demo/board.html"
+
+test: lint
+	$(bin)/python -m pytest -m "not slow"
+
+test-slow: $(ready)
+	$(bin)/python -m pytest -m slow
+
+test-all: lint
+	$(bin)/python -m pytest
+
+lint: $(ready)
+	$(bin)/ruff check
+
+# A small part of the suite, for the other Python versions: make smoke PYTHON=python3.13 VENV=.venv313
+smoke: $(ready)
+	$(bin)/python -m pytest -m smoke
+
+# The one environment: every package by its hash from the lock, then this project without a download of its own.
+$(ready): requirements.lock setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "stage_jax needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is not one of them: choose with make PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Writes requirements.lock anew (needs uv; keeps the versions that are in it unless UV_FLAGS=--upgrade).
+lock:
+	$(UV) pip compile setup.py --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	  --custom-compile-command "make lock" $(UV_FLAGS) -o requirements.lock
