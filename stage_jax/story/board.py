@@ -1,0 +1,60 @@
+"""The board: what was drawn for a story, and out of what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from stage_jax.story.types import Scene, Shot, Story
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """The start frame and the end frame of one shot, RGB."""
+
+    start: UInt8[np.ndarray, "height width 3"]
+    end: UInt8[np.ndarray, "height width 3"]
+
+
+@dataclass(frozen=True)
+class MemoryEntry:
+    """One earlier frame in a shot's memory pack.
+
+    `rank` counts from 0, the most relevant; `area` is its share of a whole frame's tokens; `why` is for people.
+    """
+
+    shot: str
+    which: Literal["start", "end"]
+    rank: int
+    area: float
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class BoardShot:
+    """A shot with its pair and, once it is filled, its clip.
+
+    `caption` is what the model read, `source` who drew the pair: the storyboard model, or a person who gave it.
+    """
+
+    name: str
+    scene: Scene
+    shot: Shot
+    caption: str
+    seed: int
+    pair: Pair
+    memory: tuple[MemoryEntry, ...]
+    source: Literal["step2", "given"]
+    clip: UInt8[np.ndarray, "time height width 3"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """All shots of a story in order. `fps` is the clips' frames a second."""
+
+    story: Story
+    shots: tuple[BoardShot, ...]
+    fps: float

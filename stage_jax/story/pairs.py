@@ -1,0 +1,76 @@
+"""Start and end frames that a person gives: SC01_SH010_start.png, SC01_SH010_end.png, ..."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from stage_jax.errors import InputError
+from stage_jax.story.board import Pair
+from stage_jax.story.types import Story
+
+SUFFIXES = (".png", ".jpg")
+FORMATS = ("PNG", "JPEG")
+MOST_PIXELS = 100_000_000  # of one picture: 300 MB in memory, past every film format
+MOST_NAMED = 8  # files that one error lists
+
+
+def read_pairs(folder: str | Path, story: Story) -> dict[str, Pair]:
+    """The pair of every shot of `story` by the shot's name, as the pictures are: any size, RGB.
+
+    Raises InputError if pictures are missing (all named at once), or for the first that is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected one with {_example(story)}")
+    found: dict[tuple[str, str], Path] = {}
+    missing = []
+    for scene, shot in story.shots():
+        name = story.shot_name(scene, shot)
+        for which in ("start", "end"):
+            file = next((p for s in SUFFIXES if (p := folder / f"{name}_{which}{s}").is_file()), None)
+            if file is None:
+                missing.append(f"{name}_{which}.png")
+            else:
+                found[name, which] = file
+    if missing:
+        more = f" and {len(missing) - MOST_NAMED:,} more" if len(missing) > MOST_NAMED else ""
+        listed = ", ".join(missing[:MOST_NAMED]) + more
+        raise InputError(f"{folder}: {len(missing):,} pictures are missing: {listed} (expected .png or .jpg)")
+    pictures = {key: read_picture(file) for key, file in found.items()}
+    return {name: Pair(start=pictures[name, "start"], end=pictures[name, "end"]) for name, _ in found}
+
+
+def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    """A PNG or JPEG file as RGB, transparency over black. Raises InputError if it is broken, huge or something else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
+                image.verify()  # PNG's checksums; a picture has to be opened again after it
+            with Image.open(path, formats=FORMATS) as image:
+                return np.asarray(_rgb(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(f"{path}: a picture of over {MOST_PIXELS // 10**6} million pixels, expected less") from None
+    except (OSError, SyntaxError, ValueError, EOFError):  # what Pillow raises for pictures that are none, or cut short
+        raise InputError(f"{path}: not a picture that can be read, expected a whole PNG or JPEG file") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a channel in grey: convert() alone would cut it off at 255
+        return Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", over.size, "black"), over).convert("RGB")
+    return image.convert("RGB")
+
+
+def _example(story: Story) -> str:
+    scene, shot = next(story.shots())
+    return f"{story.shot_name(scene, shot)}_start.png and its kind"

@@ -1,0 +1,23 @@
+"""Pictures of any shape brought to the shape that a model takes."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+
+def fit_picture(image: UInt8[np.ndarray, "h w 3"], size: int | tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """Resizes a picture (Lanczos) until it covers `size` (a side, or height and width) and cuts out its centre."""
+    height, width = (size, size) if isinstance(size, int) else size
+    h, w = image.shape[:2]
+    if (h, w) == (height, width):
+        return image
+    # The source box with the target's proportions: resizing from it crops and scales in one filter pass.
+    scale = min(h / height, w / width)
+    box_h, box_w = height * scale, width * scale
+    top, left = (h - box_h) / 2, (w - box_w) / 2
+    resized = Image.fromarray(image).resize(
+        (width, height), Image.Resampling.LANCZOS, box=(left, top, left + box_w, top + box_h)
+    )
+    return np.asarray(resized)
