@@ -1,0 +1,1 @@
+"""From stories and films to records that the trainer reads."""
