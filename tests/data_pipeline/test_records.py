@@ -1,0 +1,128 @@
+"""Records: written whole or not at all, read back exactly, also through Grain."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import grain
+import numpy as np
+import pytest
+
+from data_pipeline import records
+from data_pipeline.records import open_records, toy_example, write_records, write_toy_records
+from data_pipeline.toy_cinema import render, world
+from stage_jax.errors import InputError
+from stage_jax.story.types import story_from_json
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("records") / "toy"
+    seen = []
+    write_toy_records(
+        out, {"train": 4, "validation": 2}, seed=10, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(i, 6) for i in range(1, 7)]
+    return out
+
+
+def test_examples_come_back_as_they_went_in(folder):
+    source = open_records(folder, "train")
+    assert len(source) == 4
+    assert source.metadata["interior"] == 2 and source.metadata["clip_frames"] == world.FRAMES
+    for i in range(4):
+        item, story = source[i], world.random_story(10 + i)
+        assert world.from_truth(json.loads(item["truth"])) == story
+        assert story_from_json(json.loads(item["story"]), "record") == story.to_story()
+        assert (item["split"], item["shots"]) == ("train", len(story.shots))
+        assert item["frames"].dtype == item["clips"].dtype == np.uint8
+        frames = item["frames"].reshape(-1, 4, 64, 64, 3)
+        clips = item["clips"].reshape(-1, world.FRAMES, 64, 64, 3)
+        for shot in range(len(story.shots)):
+            np.testing.assert_array_equal(clips[shot], render.render_clip(story, shot))
+            a, b = world.interior_frames(story, shot)
+            np.testing.assert_array_equal(frames[shot], clips[shot][[0, 16, a, b]])
+
+
+def test_grain_reads_them_shuffled_and_repeatably(folder):
+    def epoch() -> list[str]:
+        return [item["source"] for item in grain.MapDataset.source(open_records(folder, "train")).seed(3).shuffle()]
+
+    assert epoch() == epoch()
+    assert sorted(epoch()) == [f"toy cinema, split train, seed {s}" for s in range(10, 14)]
+    copy = pickle.loads(pickle.dumps(open_records(folder, "train")))
+    np.testing.assert_array_equal(copy[1]["frames"], open_records(folder, "train")[1]["frames"])
+
+
+def test_splits_share_no_story(folder):
+    train, held_out = ({x["truth"] for x in open_records(folder, split)} for split in ("train", "validation"))
+    assert len(train) == 4 and len(held_out) == 2 and not train & held_out
+    assert {json.loads(t)["split"] for t in held_out} == {"validation"}
+
+
+def test_without_clips_there_are_none(tmp_path):
+    write_toy_records(tmp_path / "r", {"test": 1}, clips=False)
+    item = open_records(tmp_path / "r", "test")[0]
+    assert item["clips"].shape == (0, 64, 64, 3)
+    assert item["frames"].shape == (4 * item["shots"], 64, 64, 3)
+
+
+def test_the_same_call_writes_the_same_examples(folder, tmp_path):
+    write_toy_records(tmp_path / "r", {"train": 4, "validation": 2}, seed=10)
+    for a, b in zip(open_records(folder, "train"), open_records(tmp_path / "r", "train"), strict=True):
+        assert a["truth"] == b["truth"] and a["story"] == b["story"]
+        np.testing.assert_array_equal(a["frames"], b["frames"])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_interrupted_writing_leaves_nothing(tmp_path, error):
+    def progress(done: int, total: int) -> None:
+        if done == 2:
+            raise error
+
+    with pytest.raises((KeyboardInterrupt, OSError)) as caught:
+        write_toy_records(tmp_path / "r", {"train": 5}, progress=progress)
+    assert caught.value is error or caught.type is error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="expected a new or empty folder"):
+        write_toy_records(tmp_path, {"train": 1})
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_may_be_written_to(tmp_path):
+    (tmp_path / "r").mkdir()
+    write_toy_records(tmp_path / "r", {"train": 1}, clips=False)
+    assert len(open_records(tmp_path / "r", "train")) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "found no dataset_info.json"), ("{", "cannot be read"), ('{"name": "x"}', "expected")],
+)
+def test_folders_that_are_not_ours_are_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "dataset_info.json").write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        open_records(tmp_path, "train")
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_unknown_splits_are_named(folder, tmp_path):
+    with pytest.raises(InputError, match=r"no split 'test', expected one of train, validation"):
+        open_records(folder, "test")
+    with pytest.raises(InputError, match="expected 1 or more for one of train, validation, test"):
+        write_toy_records(tmp_path / "r", {"holdout": 3})
+
+
+def test_records_of_other_formats_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "FORMAT", "stage_jax.records/0")
+    example = toy_example(world.random_story(0), clips=False)
+    write_records(tmp_path / "r", {"train": [example]}, records.Shape(64, 64, 2, 0), {})
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="expected 'stage_jax.records/1'"):
+        open_records(tmp_path / "r", "train")
