@@ -1,0 +1,1 @@
+"""What people get from a board and its clips: the film, the page, the pictures and the manifest."""

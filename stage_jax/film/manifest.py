@@ -1,0 +1,119 @@
+"""The manifest of a board folder: what was made from what, with hashes, so that it can be made again and checked.
+
+A shot's hash is over everything that its pictures depend on and over nothing else: its text, the memory pack (pixels,
+not names of files), seed, lock, given pictures, weights and settings. Editing a note or moving a folder leaves it as it
+was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from stage_jax.film.timecode import shot_frames
+from stage_jax.story.board import Board, BoardShot
+from stage_jax.story.types import story_to_json
+
+SCHEMA = 1
+# The packages that decide about bytes: numbers of the models, PNG and mp4 encoders.
+SOFTWARE = ("jax", "flax", "numpy", "pillow", "av")
+
+
+def canonical_json(obj: Any) -> str:
+    """JSON with sorted keys, no spaces, ASCII only: equal things give equal text. NumPy scalars count as numbers.
+
+    Raises TypeError for what JSON does not have and ValueError for numbers that are not finite.
+    """
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def content_hash(obj: Any) -> str:
+    """sha256 of the canonical JSON, 64 hex digits."""
+    return hashlib.sha256(canonical_json(obj).encode("ascii")).hexdigest()
+
+
+def pixel_hash(pixels: UInt8[np.ndarray, "..."]) -> str:
+    """sha256 over shape and values of a picture or a clip: what is seen, not how a file packs it."""
+    digest = hashlib.sha256(repr(pixels.shape).encode("ascii"))
+    digest.update(np.ascontiguousarray(pixels))
+    return digest.hexdigest()
+
+
+def manifest(
+    board: Board, *, model_hashes: dict[str, str], settings: dict[str, Any], files: dict[str, str]
+) -> dict[str, Any]:
+    """The manifest as plain JSON values with sorted keys: no times, no absolute paths.
+
+    `model_hashes`: part of the model -> sha256 of its weights. `settings`: what else decides about the pictures (steps,
+    guidance, seed of the film), without paths. `files`: path inside the board folder -> sha256 of the file.
+    """
+    shared = {"weights": content_hash(model_hashes), "settings": content_hash(settings)}
+    pictures = {
+        (shot.name, which): pixel_hash(getattr(shot.pair, which)) for shot in board.shots for which in ("start", "end")
+    }
+    made = {
+        "schema": SCHEMA,
+        "story": {
+            "title": board.story.title,
+            "hash": content_hash(story_to_json(board.story)),
+            "fps": board.fps,
+            "frames": sum(shot_frames(shot, board.fps) for shot in board.shots),
+        },
+        "models": model_hashes,
+        "settings": settings,
+        "software": {name: importlib.metadata.version(name) for name in SOFTWARE},
+        "shots": [_shot(shot, pictures, shared) for shot in board.shots],
+        "files": files,
+    }
+    return json.loads(canonical_json(made))
+
+
+def _shot(shot: BoardShot, pictures: dict[tuple[str, str], str], shared: dict[str, str]) -> dict[str, Any]:
+    """One shot: `inputs` (what its hash is over), what the memory saw and why, and what was made by what."""
+    start, end = pictures[shot.name, "start"], pictures[shot.name, "end"]
+    given = shot.source == "given"
+    inputs = {
+        "text": {
+            "caption": shot.caption,
+            "start_prompt": shot.shot.start.prompt,
+            "end_prompt": shot.shot.end.prompt,
+            "video_prompt": shot.shot.video_prompt,
+            "seconds": shot.shot.seconds,
+        },
+        "pack": [
+            {
+                "shot": entry.shot,
+                "which": entry.which,
+                "rank": entry.rank,
+                "area": entry.area,
+                "pixels": pictures.get((entry.shot, entry.which)),
+            }
+            for entry in shot.memory
+        ],
+        "seed": shot.seed,
+        "locked": shot.shot.locked,
+        "given": {"start": start, "end": end} if given else None,
+        **shared,
+    }
+    clip = None
+    if shot.clip is not None:
+        clip = {"by": "filler", "frames": shot.clip.shape[0], "pixels": pixel_hash(shot.clip)}
+    return {
+        "name": shot.name,
+        "hash": content_hash(inputs),
+        "inputs": inputs,
+        "why": [entry.why for entry in shot.memory],
+        "pair": {"by": shot.source, "start": start, "end": end},
+        "clip": clip,
+    }
