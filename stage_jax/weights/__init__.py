@@ -1,0 +1,1 @@
+"""Weights in and out: tables between torch names and our paths, read in both directions."""
