@@ -1,0 +1,42 @@
+"""The tiny VAE: Wan2.1's architecture at 2.5M parameters, trained on the toy cinema.
+
+    stage data toy --out data/toy
+    stage train --config configs/tiny_vae.py --workdir runs/tiny_vae
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = ConfigDict()
+    config.name, config.task, config.model = "tiny_vae", "vae", "tiny"
+    config.seed = 0
+    config.steps = 100 if arg == "smoke" else 7000
+    config.log_every, config.checkpoint_every = 50, 500
+    config.ema = 0.998
+    config.kl = 1e-6
+    config.optimizer = ConfigDict(
+        {
+            "name": "muon",
+            "lr": 4e-3,
+            "warmup": 100,
+            "flat": 0.5,
+            "final": 0.02,
+            "weight_decay": 1e-4,
+            "clip": 1.0,
+            "b2": 0.99,
+            "adam_only": r"gamma|bias",
+        }
+    )
+    config.data = ConfigDict(
+        {
+            "dir": "data/toy",
+            "clips": 1,  # clips in a clip step
+            "window": 9,  # frames of each; the decoder's context is causal, so that longer clips need no more
+            "stills": 8,  # pictures in a step of stills
+            "clip_share": 0.65,
+            "frames": 17,
+            "statistics": 512,  # clips over which the latents' mean and standard deviation are taken at the end
+        }
+    )
+    return config

@@ -1,0 +1,1 @@
+"""Losses as pure functions; each returns one value per example."""

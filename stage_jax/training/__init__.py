@@ -1,0 +1,1 @@
+"""The train loop, its state and checkpoints, and one file per task."""

@@ -1,0 +1,53 @@
+"""Optimisers by name: AdamW as the papers use it, or Muon on matrices with Adam on everything else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+from ml_collections import ConfigDict
+from optax.contrib import MuonDimensionNumbers
+
+from stage_jax.errors import InputError
+
+
+def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
+    """Linear warm-up, flat until `flat` of the steps, then linear down to `final` of the peak (our choice)."""
+    decay_from = max(int(config.flat * steps), config.warmup + 1)
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(config.lr / (config.warmup + 1), config.lr, config.warmup),
+            optax.constant_schedule(config.lr),
+            optax.linear_schedule(config.lr, config.final * config.lr, max(steps - decay_from, 1)),
+        ],
+        [config.warmup, decay_from],
+    )
+
+
+def make_optimizer(config: ConfigDict, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
+    """`config`: name (muon | adamw), lr, warmup, flat, final, weight_decay, clip, b2, adam_only (a pattern of parameter
+    paths that Muon leaves to Adam: embeddings, tables, the head). `params`: arrays or their shapes by dotted path."""
+    rate = learning_rate(config, steps)
+    if config.name == "adamw":
+        update = optax.adamw(rate, b2=config.b2, weight_decay=config.weight_decay)
+    elif config.name == "muon":
+        update = optax.contrib.muon(
+            rate,
+            adam_b2=config.b2,
+            weight_decay=config.weight_decay,
+            consistent_rms=0.2,  # update sizes as AdamW's, so that one learning rate serves both
+            muon_weight_dimension_numbers={
+                path: None if array.ndim < 2 or re.search(config.adam_only, path) else matrix_axes(array.ndim)
+                for path, array in params.items()
+            },
+        )
+    else:
+        raise InputError(f"config.optimizer.name: found {config.name!r}, expected muon or adamw")
+    return optax.chain(optax.clip_by_global_norm(config.clip), update)
+
+
+def matrix_axes(ndim: int) -> MuonDimensionNumbers:
+    """A kernel as a matrix: all axes but the last are inputs (a convolution's taps and channels together)."""
+    return MuonDimensionNumbers(reduction_axis=tuple(range(ndim - 1)), output_axis=ndim - 1)

@@ -1,0 +1,92 @@
+"""Train or resume a run: `stage train --config configs/X.py --workdir DIR`.
+
+Everything a run is stands in its config: the task (what is learned, from which batches), the optimiser, the number of
+steps, the seed. A run that is stopped, or killed, goes on from its last checkpoint as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from stage_jax.errors import InputError
+from stage_jax.training.checkpoints import Checkpoints
+from stage_jax.training.optimizer import make_optimizer
+from stage_jax.training.state import TrainState, init_state, make_train_step
+from stage_jax.training.tasks import make_task
+
+Say = Callable[[str], None]
+
+
+def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
+    """Runs `config.steps` steps, or those that are left of them, and writes the trained model folder to `workdir/model`.
+
+    Metrics go to `workdir/metrics.jsonl`, one line every `config.log_every` steps, with the seconds trained so far."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    check_config(config, workdir)
+    task = make_task(config)
+
+    # State
+    params = task.init(jax.random.key(config.seed))
+    optimizer = make_optimizer(config.optimizer, config.steps, params)
+    state = init_state(params, optimizer)
+    batches = iter(task.batches())
+    checkpoints = Checkpoints(workdir, config.checkpoint_every)
+    state = checkpoints.restore(state, batches)
+    first = int(state.step)
+    step_fn = jax.jit(make_train_step(task.loss, optimizer, config.seed, config.ema), donate_argnums=0)
+    say(f"{config.name}: {sum(p.size for p in state.params.values()):,} parameters, steps {first} to {config.steps}")
+
+    # Loop
+    log = MetricsLog(workdir / "metrics.jsonl", first)
+    started, logged = time.monotonic(), first
+    for step in range(first, config.steps):
+        state, metrics = step_fn(state, next(batches))
+        done = step + 1
+        if done % config.log_every == 0 or done == config.steps:
+            values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            now = time.monotonic()
+            rate = (done - logged) / (now - started)
+            log.write(done, values | {"steps_per_second": rate}, now - started)
+            left = (config.steps - done) / rate
+            say(f"step {done}/{config.steps}  loss {values['loss']:.4f}  {rate:.2f} steps/s  {left / 60:.1f} min left")
+            started, logged = now, done
+        checkpoints.save(state, batches)
+    checkpoints.save(state, batches, force=True)
+    checkpoints.close()
+
+    # Result
+    task.export(state.ema, workdir / "model")
+    return state
+
+
+def check_config(config: ConfigDict, workdir: Path) -> None:
+    """Keeps the config beside its run. A run is resumed with the config that it was started with, or not at all."""
+    path, text = workdir / "config.json", config.to_json_best_effort(indent=1, sort_keys=True)
+    if not path.exists():
+        path.write_text(text)
+    elif path.read_text() != text:
+        old, new = json.loads(path.read_text()), json.loads(text)
+        differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+        raise InputError(f"{path}: this run was started with another config; they differ in {', '.join(differ)}")
+
+
+class MetricsLog:
+    """A line of JSON per report; `seconds` adds up over resumes."""
+
+    def __init__(self, path: Path, step: int):
+        """Opens the log of a run that stands at `step`; lines of a later step are of a lost try and are dropped."""
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        self.path, self.lines = path, [line for line in lines if line["step"] <= step]
+        self.seconds = self.lines[-1]["seconds"] if self.lines else 0.0
+        path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+
+    def write(self, step: int, values: dict[str, float], seconds: float) -> None:
+        self.seconds += seconds
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "seconds": round(self.seconds, 2)} | values) + "\n")
