@@ -1,0 +1,102 @@
+"""The main job: a story goes in; pairs, clips, a film and a page come out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from stage_jax import files
+from stage_jax.film.html import board_html
+from stage_jax.film.manifest import manifest
+from stage_jax.film.png import write_png
+from stage_jax.film.sheet import contact_sheet
+from stage_jax.film.video import film_scale, write_mp4
+from stage_jax.generate.board import check_words, describe_unknown, draw_board, given_board
+from stage_jax.generate.clips import ClipSampler, fill_board
+from stage_jax.generate.models import load_models
+from stage_jax.generate.pairs import PairSampler
+from stage_jax.story.board import Board
+from stage_jax.story.pairs import read_pairs
+from stage_jax.story.readers import read_story
+from stage_jax.story.types import story_to_json
+
+TINY = "assets/tiny"
+
+
+class Reports(Protocol):
+    def step(self, label: str, done: int, total: int) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+def make_film(
+    story_path: Path,
+    out: Path,
+    model: Path | None,
+    step2: Path | None,
+    pairs: Path | None,
+    seed: int,
+    steps: int | None,
+    guidance: float | None,
+    progress: Reports,
+) -> Board:
+    """Makes a film of a story in the folder `out` and returns its board, clips included.
+
+    model, step2: model folders, the shipped tiny one by default. pairs: a folder of given start and end frames; then nothing
+    is drawn. InputError on anything wrong with what was given, before anything is written."""
+    story = read_story(story_path)
+    given = None if pairs is None else read_pairs(pairs, story)
+    folder = model or Path(str(resources.files("stage_jax") / TINY))
+    models = load_models(folder, step2, draw=given is None)
+    if given is None:
+        check_words(models, story, str(story_path))
+    elif unknown := models.captions.tokenizer.unknown([shot.description for _, shot in story.shots()]):
+        progress.say(f"warning: {story_path}: left out {describe_unknown(unknown)}")
+
+    def report(label: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress.step(label, done, total)
+
+    with files.staged_folder(out) as staging:
+        if given is None:
+            drawing = PairSampler(models.step2, models.captions, steps, guidance)
+            board = draw_board(models, story, seed, sampler=drawing, progress=report("pairs"))
+        else:
+            board = given_board(story, given, seed, tuple(models.filler.sampling["size"]))
+        board = fill_board(board, ClipSampler(models, steps), progress=report("clips"))
+        write_board(board, staging, dict(models.hashes), {"seed": seed, "steps": steps, "guidance": guidance})
+    return board
+
+
+def write_board(board: Board, folder: Path, model_hashes: dict[str, str], settings: dict) -> None:
+    """The board folder: story, frames, clips, film, contact sheet, page, manifest."""
+    scale = film_scale(*board.shots[0].pair.start.shape[:2])
+    for sub in ("frames", "clips"):
+        (folder / sub).mkdir()
+    files.write_text(folder / "story.json", json.dumps(story_to_json(board.story), indent=1, ensure_ascii=False) + "\n")
+    for shot in board.shots:
+        for which in ("start", "end"):
+            write_png(folder / "frames" / f"{shot.name}_{which}.png", getattr(shot.pair, which))
+        write_mp4(folder / "clips" / f"{shot.name}.mp4", shot.clip, board.fps, scale=scale)
+    write_mp4(folder / "film.mp4", frames_of(board), board.fps, scale=scale)
+    write_png(folder / "sheet.png", contact_sheet(board))
+    made = {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+    facts = manifest(board, model_hashes=model_hashes, settings=settings | {"film_scale": scale}, files=made)
+    files.write_text(folder / "board.html", board_html(board, facts, (folder / "film.mp4").read_bytes()))
+    files.write_text(folder / "manifest.json", json.dumps(facts, indent=2) + "\n")
+
+
+def frames_of(board: Board) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """All frames of the film, one at a time."""
+    for shot in board.shots:
+        yield from shot.clip

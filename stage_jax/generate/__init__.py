@@ -1,0 +1,1 @@
+"""From a story to its board and its clips."""

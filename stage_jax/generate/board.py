@@ -1,0 +1,76 @@
+"""The board loop: shot by shot, look at what was drawn before, and draw the next pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from stage_jax.errors import InputError
+from stage_jax.generate.bank import Bank, stack_memory
+from stage_jax.generate.models import Models
+from stage_jax.generate.pairs import PairSampler
+from stage_jax.story.board import Board, BoardShot, Pair
+from stage_jax.story.pictures import fit_picture
+from stage_jax.story.types import Shot, Story
+
+Progress = Callable[[int, int], None]
+
+
+def draw_board(
+    models: Models,
+    story: Story,
+    seed: int,
+    *,
+    sampler: PairSampler,
+    progress: Progress | None = None,
+) -> Board:
+    """All pairs of a story by STEP2. The seed of a shot comes from `seed` and its place in the story, or is its own."""
+    size = models.step2.sampling["size"]
+    stride = models.codec.vae.config.spatial_stride
+    bank = Bank(story, (models.codec.vae.config.latent_channels, size[0] // stride, size[1] // stride))
+    shots, total = [], sum(1 for _ in story.shots())
+    for index, (scene, shot) in enumerate(story.shots()):
+        caption, shot_seed = shot.description, seed_of(seed, index, shot)
+        chosen = bank.pack(scene, shot)
+        latents = sampler([caption], stack_memory([bank], [chosen]), [shot_seed])[0]
+        start, end = models.codec.decode_stills(latents)
+        name = story.shot_name(scene, shot)
+        shots.append(
+            BoardShot(name, scene, shot, caption, shot_seed, Pair(start, end), bank.entries(chosen), "step2")
+        )
+        bank.add(scene, shot, np.asarray(latents))
+        if progress:
+            progress(index + 1, total)
+    return Board(story, tuple(shots), story.fps)
+
+
+def given_board(story: Story, pairs: Mapping[str, Pair], seed: int, size: tuple[int, int]) -> Board:
+    """A board of given pairs, brought to the models' size."""
+    shots = []
+    for index, (scene, shot) in enumerate(story.shots()):
+        name = story.shot_name(scene, shot)
+        pair = Pair(fit_picture(pairs[name].start, size), fit_picture(pairs[name].end, size))
+        shots.append(BoardShot(name, scene, shot, shot.description, seed_of(seed, index, shot), pair, (), "given"))
+    return Board(story, tuple(shots), story.fps)
+
+
+def seed_of(seed: int, index: int, shot: Shot) -> int:
+    """The seed of a shot: its own, or one drawn from the film's seed and its place."""
+    if shot.seed is not None:
+        return shot.seed
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+
+
+def check_words(models: Models, story: Story, where: str) -> None:
+    """InputError that names all words of the story's shots that the text encoder does not know, with near ones."""
+    tokenizer = models.captions.tokenizer
+    unknown = tokenizer.unknown([shot.description for _, shot in story.shots()])
+    if unknown:
+        raise InputError(f"{where}: {describe_unknown(unknown)}")
+
+
+def describe_unknown(unknown: Mapping[str, list[str]]) -> str:
+    """Unknown words, each with the near ones that the model knows."""
+    words = "; ".join(f"{word} (near: {', '.join(near)})" if near else word for word, near in unknown.items())
+    return f"words that the tiny model does not know: {words}"
