@@ -23,7 +23,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def _add_toy(kinds: argparse._SubParsersAction) -> None:
     parser = kinds.add_parser("toy", help="stories of the toy cinema", description="Draws toy stories into records.")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new or empty folder")
-    for name, default in (("stories", 4000), ("validation", 100), ("test", 200)):
+    for name, default in (("stories", 6000), ("validation", 100), ("test", 200)):
         of = "training" if name == "stories" else name
         parser.add_argument(
             f"--{name}", metavar="N", type=whole(0, MOST_STORIES), default=default, help=f"{of} stories ({default})"
