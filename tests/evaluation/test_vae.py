@@ -1,0 +1,60 @@
+"""PSNR of known pictures, and of stories under codecs whose loss is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from stage_jax.evaluation.held_out import figures_mask
+from stage_jax.evaluation.psnr import psnr
+from stage_jax.evaluation.vae import vae_figures
+from tests.evaluation.oracles import PatchCodec, bare, patch_codec, story
+
+
+def test_psnr_of_a_known_difference():
+    truth = np.full((3, 8, 8, 3), 100, np.uint8)
+    pictures = truth.copy()
+    pictures[1] += 16
+    pictures[2, :4] += 16
+    found = psnr(pictures, truth)
+    assert found[0] == 100
+    assert found[1] == pytest.approx(20 * math.log10(255 / 16))
+    assert found[2] == pytest.approx(20 * math.log10(255 / 16) + 10 * math.log10(2))
+    where = np.zeros((3, 8, 8), bool)
+    where[:, :4] = True
+    assert psnr(pictures, truth, where)[2] == pytest.approx(found[1])
+    assert psnr(pictures, truth, ~where)[2] == 100
+    assert np.isnan(psnr(pictures, truth, where & False)).all()
+
+
+class DimFigures(PatchCodec):
+    """Still pictures come back whole; of clips every frame after the first is 8 darker everywhere."""
+
+    def decode_clips(self, latents):
+        clips = np.asarray(latents[0]).astype(np.int16)
+        clips[:, 1:] -= 8
+        return clips.clip(0, 255).astype(np.uint8)
+
+
+def test_first_and_later_frames_are_told_apart():
+    figures = {f.name: f for f in vae_figures(bare(DimFigures), [story(1, clips=True)])}
+    n = len(story(1).toy.shots)
+    assert figures["vae: stills: PSNR"].value == 100 and figures["vae: stills: PSNR"].n == 4 * n
+    assert figures["vae: clips, frame 0: PSNR"].value == 100 and figures["vae: clips, frame 0: PSNR"].n == n
+    later = figures["vae: clips, later frames: PSNR"]
+    assert later.n == 16 * n and later.value == pytest.approx(20 * math.log10(255 / 8), abs=0.3)
+
+
+def test_records_without_clips_have_stills_alone():
+    figures = vae_figures(patch_codec(), [story(1), story(2)])
+    assert {f.measure for f in figures} == {"stills"} and all(f.stories == 2 for f in figures)
+
+
+def test_the_mask_is_where_a_figure_is():
+    held = story(3)
+    start, end = (figures_mask(held.toy, 0, phase, 64) for phase in (0.0, 1.0))
+    changed = (held.pairs[0, 0] != held.pairs[0, 1]).any(-1)
+    assert 0.05 < start.mean() < 0.6 and (start != end).any()
+    assert (changed & ~(start | end)).sum() < 0.1 * changed.sum()  # only half-covered edges lie outside
