@@ -12,11 +12,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.name, config.task, config.model = "tiny_filler", "filler", "tiny-flf2v"
     config.step2 = "runs/tiny_step2/model"
     config.seed = 0
-    config.steps = 60 if arg == "smoke" else 5000
+    config.steps = 60 if arg == "smoke" else 2400
     config.log_every, config.checkpoint_every = 50, 500
     config.ema = 0.998
     config.shift = 3.0
-    config.copies = 2
+    config.copies = 1
     config.caption_dropout = 0.1
     config.export_dtype = "float16"
     config.sampling = ConfigDict({"steps": 20, "shift": 3.0, "guidance": 1.0, "size": (64, 64), "frames": 17})
@@ -33,5 +33,5 @@ def get_config(arg: str = "") -> ConfigDict:
             "adam_only": r"modulation|head|scale|bias",
         }
     )
-    config.data = ConfigDict({"dir": "data/toy", "batch": 12, "stories": 1500})
+    config.data = ConfigDict({"dir": "data/toy", "batch": 20, "stories": 1000})
     return config

@@ -13,7 +13,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model, config.text_encoder = "tiny-step2", "tiny"
     config.vae = "runs/tiny_vae/model"
     config.seed = 0
-    config.steps = 60 if arg == "smoke" else 10_000
+    config.steps = 60 if arg == "smoke" else 4500
     config.log_every, config.checkpoint_every = 50, 500
     config.ema = 0.998
     config.shift = 2.5  # between the paper's sampler (2.2) and what the toy's small frames like

@@ -69,4 +69,4 @@ class VAETask:
             latent_mean=tuple(float(v) for v in latents.mean(0)),
             latent_std=tuple(float(v) for v in latents.std(0)),
         )
-        write_part(folder, "vae", sizes, params)
+        write_part(folder, "vae", sizes, params, dtype=self.config.export_dtype)
