@@ -69,10 +69,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def read_part(folder: Path, part: str, config_type: type[Config]) -> tuple[Config, dict[str, Array]]:
     """Configuration and float32 parameters of one part."""
-    manifest = read_manifest(folder)
-    if part not in manifest["parts"]:
-        raise InputError(f"{folder / 'model.json'}: no part {part!r}, found {', '.join(sorted(manifest['parts'])) or 'none'}")
-    entry, path = manifest["parts"][part], folder / part / "model.safetensors"
+    entry, path = read_entry(folder, part), folder / part / "model.safetensors"
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -86,8 +83,22 @@ def read_part(folder: Path, part: str, config_type: type[Config]) -> tuple[Confi
     names = {field.name for field in dataclasses.fields(config_type)}
     if unknown := entry["config"].keys() - names:
         raise InputError(f"{folder / 'model.json'}: parts.{part}.config: unknown {', '.join(sorted(unknown))}")
-    config = config_type(**{name: as_tuples(value) for name, value in entry["config"].items()})
+    try:
+        config = config_type(**{name: as_tuples(value) for name, value in entry["config"].items()})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{folder / 'model.json'}: parts.{part}.config: {error}") from None
     return config, {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}
+
+
+def read_entry(folder: Path, part: str) -> dict[str, Any]:
+    """What `model.json` says of one part: config, sha256 and more."""
+    parts, where = read_manifest(folder)["parts"], folder / "model.json"
+    if part not in parts:
+        raise InputError(f"{where}: no part {part!r}, found {', '.join(sorted(parts)) or 'none'}")
+    entry = parts[part]
+    if not (isinstance(entry, dict) and isinstance(entry.get("config"), dict) and isinstance(entry.get("sha256"), str)):
+        raise InputError(f"{where}: parts.{part}: expected its config and the sha256 of its weights")
+    return entry
 
 
 def copy_part(source: Path, folder: Path, part: str) -> None:
@@ -102,12 +113,12 @@ def copy_part(source: Path, folder: Path, part: str) -> None:
 
 def part_hash(folder: Path, part: str) -> str:
     """The hash by which caches and manifests name the weights of a part."""
-    return read_manifest(folder)["parts"][part]["sha256"]
+    return read_entry(folder, part)["sha256"]
 
 
 def part_sampling(folder: Path, part: str) -> dict[str, Any]:
     """How a part likes to be sampled; empty if it does not say."""
-    return read_manifest(folder)["parts"][part].get("sampling", {})
+    return read_entry(folder, part).get("sampling", {})
 
 
 def as_tuples(value: Any) -> Any:

@@ -1,0 +1,142 @@
+"""Model folders: what is written is what is read, and whatever else lies there is refused in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from stage_jax.errors import InputError
+from stage_jax.weights.folder import copy_part, part_hash, part_sampling, read_manifest, read_part, write_part
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    width: int = 2
+    kernels: tuple[tuple[int, ...], ...] = ((1, 2, 2),)
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError("a width of nothing")
+
+
+PARAMS = {"blocks.up.kernel": jnp.arange(6.0).reshape(2, 3) / 7, "head.bias": jnp.ones(3)}
+SIZES = Sizes(width=3, kernels=((1, 2, 2), (1, 4, 4)))
+SAMPLING = {"steps": 20, "size": (64, 64)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_part(tmp_path / "model", "dit", SIZES, PARAMS, sampling=SAMPLING)
+    return tmp_path / "model"
+
+
+def edit(folder: Path, change) -> None:
+    manifest = json.loads((folder / "model.json").read_text())
+    change(manifest)
+    (folder / "model.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.smoke
+def test_round_trip(folder: Path):
+    """Layers are unstacked in the file; config and float32 values come back exactly."""
+    config, params = read_part(folder, "dit", Sizes)
+    assert config == SIZES
+    assert set(params) == {"blocks.0.up.kernel", "blocks.1.up.kernel", "head.bias"}
+    np.testing.assert_array_equal(params["blocks.1.up.kernel"], PARAMS["blocks.up.kernel"][1])
+    assert part_sampling(folder, "dit") == {"steps": 20, "size": [64, 64]}
+    assert load_file(folder / "dit" / "model.safetensors").keys() == params.keys()
+
+
+def test_a_second_part_and_another_writing(folder: Path):
+    first = part_hash(folder, "dit")
+    write_part(folder, "vae", Sizes(), {"a": jnp.zeros(1)})
+    assert part_sampling(folder, "vae") == {} and part_hash(folder, "dit") == first
+    write_part(folder, "dit", SIZES, PARAMS)
+    assert part_hash(folder, "dit") == first
+    write_part(folder, "dit", SIZES, PARAMS | {"head.bias": jnp.zeros(3)})
+    assert part_hash(folder, "dit") != first and set(read_manifest(folder)["parts"]) == {"dit", "vae"}
+
+
+def test_half_precision(folder: Path):
+    write_part(folder, "dit", SIZES, PARAMS, dtype="float16")
+    _, params = read_part(folder, "dit", Sizes)
+    assert params["head.bias"].dtype == jnp.float32
+    np.testing.assert_allclose(params["blocks.1.up.kernel"], PARAMS["blocks.up.kernel"][1], rtol=1e-3)
+
+
+def test_copies_are_the_same(folder: Path, tmp_path: Path):
+    copy_part(folder, tmp_path / "other", "dit")
+    assert read_manifest(tmp_path / "other") == read_manifest(folder)
+    assert read_part(tmp_path / "other", "dit", Sizes)[0] == SIZES
+
+
+def flip_a_byte(folder: Path) -> None:
+    path = folder / "dit" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def put_a_pickle(folder: Path) -> None:
+    (folder / "dit" / "model.safetensors").write_bytes(pickle.dumps({"head.bias": np.zeros(3)}))
+
+
+def bless_a_pickle(folder: Path) -> None:
+    put_a_pickle(folder)
+    digest = hashlib.sha256((folder / "dit" / "model.safetensors").read_bytes()).hexdigest()
+    edit(folder, lambda m: m["parts"]["dit"].update(sha256=digest))
+
+
+WRONG = {
+    "another byte": (flip_a_byte, "sha256"),
+    "another hash": (lambda f: edit(f, lambda m: m["parts"]["dit"].update(sha256="0" * 64)), "sha256"),
+    "a pickle": (put_a_pickle, "sha256"),
+    "a pickle with its hash": (bless_a_pickle, "not a safetensors file"),
+    "cut short": (lambda f: (f / "dit" / "model.safetensors").write_bytes(b"\x08"), "sha256"),
+    "no weights": (lambda f: (f / "dit" / "model.safetensors").unlink(), "not found"),
+    "no part": (lambda f: edit(f, lambda m: m["parts"].clear()), "no part 'dit', found none"),
+    "no manifest": (lambda f: (f / "model.json").unlink(), "expected a model folder"),
+    "no JSON": (lambda f: (f / "model.json").write_text("{"), "not JSON"),
+    "no text": (lambda f: (f / "model.json").write_bytes(b"\xff"), "not JSON"),
+    "a list": (lambda f: (f / "model.json").write_text("[]"), "format 1"),
+    "a later format": (lambda f: edit(f, lambda m: m.update(format=2)), "format 1"),
+    "parts as a list": (lambda f: edit(f, lambda m: m.update(parts=["dit"])), "format 1"),
+    "no hash": (lambda f: edit(f, lambda m: m["parts"]["dit"].pop("sha256")), "sha256"),
+    "no config": (lambda f: edit(f, lambda m: m["parts"]["dit"].update(config=7)), "config"),
+    "an unknown size": (lambda f: edit(f, lambda m: m["parts"]["dit"]["config"].update(depth=1)), "unknown depth"),
+    "an impossible size": (lambda f: edit(f, lambda m: m["parts"]["dit"]["config"].update(width=0)), "a width of nothing"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_refusals(folder: Path, case: str):
+    spoil, message = WRONG[case]
+    spoil(folder)
+    with pytest.raises(InputError, match=message) as caught:
+        read_part(folder, "dit", Sizes)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_names_in_a_manifest_open_no_other_files(folder: Path, tmp_path: Path):
+    """Paths come from the part's name alone: nothing that a manifest says leads out of its folder."""
+    write_part(tmp_path / "secret", "dit", SIZES, PARAMS)
+    edit(folder, lambda m: m["parts"].update({"../secret/dit": m["parts"]["dit"] | {"path": "../../etc/passwd"}}))
+    assert read_part(folder, "dit", Sizes)[0] == SIZES
+    assert part_hash(folder, "dit") == part_hash(tmp_path / "secret", "dit")
+    edit(folder, lambda m: m["parts"].pop("dit"))
+    with pytest.raises(InputError, match="no part 'dit'"):
+        read_part(folder, "dit", Sizes)
+
+
+@pytest.mark.parametrize("read", [part_hash, part_sampling])
+def test_facts_about_a_part_that_is_not_there(folder: Path, read):
+    with pytest.raises(InputError, match="no part 'vae', found dit"):
+        read(folder, "vae")
