@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,6 +30,7 @@ from stage_jax.story.types import story_to_json
 TINY = "assets/tiny"
 
 
+@runtime_checkable
 class Reports(Protocol):
     def step(self, label: str, done: int, total: int) -> None: ...
 

@@ -14,12 +14,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
+from stage_jax.errors import InputError
 from stage_jax.models.dit import DiT, DiTConfig
-from stage_jax.models.stacking import with_params
+from stage_jax.models.stacking import flat_params, stack_params, with_params
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.vae import VAE, VAEConfig
-from stage_jax.weights.folder import part_hash, part_sampling, read_part
+from stage_jax.weights.folder import part_hash, part_sampling, read_manifest, read_part
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,23 +90,42 @@ class Models:
 def load_models(folder: Path, step2_folder: Path | None = None, *, draw: bool = True) -> Models:
     """Reads `vae`, `umt5`, `tokenizer` and `dit` of a model folder, and `step2` from `step2_folder` or the same one unless
     `draw` is off. InputError names what is missing."""
+    if draw and step2_folder:
+        _check_partners(step2_folder, folder)
     sources = dict.fromkeys(("vae", "umt5", "dit"), folder) | ({"step2": step2_folder or folder} if draw else {})
     return Models(
         codec=PictureCodec(_read(folder, "vae", VAEConfig, VAE)),
         captions=CaptionEncoder(WordTokenizer.load(folder / "tokenizer"), _read(folder, "umt5", UMT5Config, UMT5Encoder)),
-        filler=_denoiser(folder, "dit"),
-        step2=_denoiser(sources["step2"], "step2") if draw else None,
+        filler=_denoiser(folder, "dit", ("steps", "shift", "guidance", "size", "frames")),
+        step2=_denoiser(sources["step2"], "step2", ("steps", "shift", "guidance", "size")) if draw else None,
         hashes={part: part_hash(source, part) for part, source in sources.items()},
     )
 
 
-def _denoiser(folder: Path, part: str) -> Denoiser:
-    return Denoiser(_read(folder, part, DiTConfig, DiT), part_sampling(folder, part))
+def _denoiser(folder: Path, part: str, needed: Sequence[str]) -> Denoiser:
+    sampling = part_sampling(folder, part)
+    if missing := [name for name in needed if name not in sampling]:
+        raise InputError(f"{folder / 'model.json'}: parts.{part}.sampling: {', '.join(missing)} missing")
+    return Denoiser(_read(folder, part, DiTConfig, DiT), sampling)
+
+
+def _check_partners(step2_folder: Path, folder: Path) -> None:
+    """STEP2 reads captions and latents of the text encoder and VAE beside it; others would give noise without a word."""
+    for part in ("vae", "umt5"):
+        if part in read_manifest(step2_folder)["parts"] and part_hash(step2_folder, part) != part_hash(folder, part):
+            raise InputError(f"{step2_folder}: its step2 was trained with another {part} than the one in {folder}")
 
 
 def _read(folder: Path, part: str, config_type: type, model_type: type) -> Any:
     config, params = read_part(folder, part, config_type)
-    return with_params(nnx.eval_shape(lambda: model_type(config, nnx.Rngs(0))), params)
+    model = nnx.eval_shape(lambda: model_type(config, nnx.Rngs(0)))
+    params = stack_params(params) if getattr(config, "scan_layers", False) else params
+    expected = {name: leaf.shape for name, leaf in flat_params(model).items()}
+    found = {name: array.shape for name, array in params.items()}
+    if differ := sorted({name for name, _ in expected.items() ^ found.items()}):
+        named = f"{', '.join(differ[:3])}{' and others' if len(differ) > 3 else ''}"
+        raise InputError(f"{folder / part}: weights that do not fit the config in model.json: {named}")
+    return with_params(model, params)
 
 
 def to_pixels(pictures: UInt8[np.ndarray, "*n 3"]) -> Float[Array, "*n 3"]:

@@ -71,12 +71,14 @@ def pack(bank: Sequence[BankFrame], characters: Sequence[str], location: str, sl
         return ()
     ends = [i for i, frame in enumerate(bank) if frame.end]
     previous = max(ends, key=lambda i: bank[i].shot)
-    anchors = [a for name in characters if (a := first_appearance(bank, name)) is not None]
-    anchors = list(dict.fromkeys(a for a in anchors if a != previous))
+    first = {name: a for name in characters if (a := first_appearance(bank, name)) is not None}
+    anchors = list(dict.fromkeys(a for a in first.values() if a != previous))
     rest = [i for i in range(len(bank)) if i != previous and i not in anchors]
     rest.sort(key=lambda i: (-relevance(bank[i], characters, location), -bank[i].shot, bank[i].end))
     order = (anchors + rest)[:slots]
-    reasons = ["previous end frame", *(reason(bank[i], i in anchors, characters, location) for i in order)]
+    introduced = [[name for name in characters if first.get(name) == i] for i in order]
+    reasons = ["previous end frame"]
+    reasons += [reason(bank[i], new, characters, location) for i, new in zip(order, introduced, strict=True)]
     chosen = (previous, *order)
     return tuple(Slot(i, hints(bank[i], characters, location), why) for i, why in zip(chosen, reasons, strict=True))
 
@@ -102,17 +104,23 @@ def relevance(frame: BankFrame, characters: Sequence[str], location: str) -> flo
     """Shared characters and place, a little less for strangers in the frame."""
     shared = len(frame.characters & set(characters))
     strangers = len(frame.characters - set(characters))
-    return shared / max(len(characters), 1) + (frame.location == location) - 0.25 * strangers
+    return shared / max(len(characters), 1) + same_place(frame, location) - 0.25 * strangers
 
 
 def hints(frame: BankFrame, characters: Sequence[str], location: str) -> tuple[float, ...]:
     shown = [float(name in frame.characters) for name in characters[: HINTS - 1]]
-    return (*shown, *[0.0] * (HINTS - 1 - len(shown)), float(frame.location == location))
+    return (*shown, *[0.0] * (HINTS - 1 - len(shown)), float(same_place(frame, location)))
 
 
-def reason(frame: BankFrame, anchor: bool, characters: Sequence[str], location: str) -> str:
-    shared = [name for name in characters if name in frame.characters]
-    parts = [f"first shows {', '.join(shared)}" if anchor else f"shows {', '.join(shared)}"] if shared else []
-    if frame.location == location:
+def same_place(frame: BankFrame, location: str) -> bool:
+    """Whether a frame is known to show a location: scenes without one (an empty id) share none."""
+    return location != "" and frame.location == location
+
+
+def reason(frame: BankFrame, introduced: Sequence[str], characters: Sequence[str], location: str) -> str:
+    """Why a frame is in the pack. `introduced`: those of `characters` who appear here for the first time."""
+    shown = [name for name in characters if name in frame.characters and name not in introduced]
+    parts = [f"{verb} {', '.join(names)}" for verb, names in (("first shows", introduced), ("shows", shown)) if names]
+    if same_place(frame, location):
         parts.append("same place")
     return ", ".join(parts) or "most recent of the rest"

@@ -13,22 +13,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from stage_jax.models.dit import DiTOutput
-from stage_jax.models.sequence import Segment, TokenSequence, grid_positions
+from stage_jax.models.sequence import AnyArray, Segment, TokenSequence, grid_positions, pytree
 from stage_jax.recipes.memory import HINTS, slot_sizes
 
 PAIR_SLOT, MEMORY_SLOT = 0, 1  # timestep slots: the pair's, and 0 for what is clean
 
 
-@jax.tree_util.register_dataclass
+@pytree(data=("latents", "valid", "hints"))
 @dataclasses.dataclass(frozen=True)
 class Memory:
     """A packed memory: slot 0 is the previous end frame, then the ranked frames; absent ones at the end.
 
     latents: at full size, they are made smaller here. valid: which slots hold a frame. hints: see `recipes.memory`."""
 
-    latents: Float[Array, "b slots c h w"]
-    valid: Bool[Array, "b slots"]
-    hints: Float[Array, "b slots k"]
+    latents: Float[AnyArray, "b slots c h w"]
+    valid: Bool[AnyArray, "b slots"]
+    hints: Float[AnyArray, "b slots k"]
 
 
 def memory_slots(height: int, width: int) -> int:

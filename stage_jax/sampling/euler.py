@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from stage_jax.sampling.schedule import TIMESTEPS
@@ -14,7 +15,7 @@ Velocity = Callable[[Float[Array, "b *rest"], Float[Array, " b"]], Float[Array, 
 
 
 def euler(
-    velocity: Velocity, noise: Float[Array, "b *rest"], sigmas: Float[Array, " steps_and_one"]
+    velocity: Velocity, noise: Float[Array, "b *rest"], sigmas: Float[Array | np.ndarray, " steps_and_one"]
 ) -> Float[Array, "b *rest"]:
     """Follows dx/dsigma = velocity(x, timestep) from `noise` at sigmas[0] to sigmas[-1], a step between neighbours."""
 
@@ -22,4 +23,5 @@ def euler(
         now, then = pair
         return x + (then - now) * velocity(x, jnp.full(x.shape[0], TIMESTEPS * now)), None
 
-    return jax.lax.scan(step, noise, jnp.stack([sigmas[:-1], sigmas[1:]], axis=1))[0]
+    levels = jnp.asarray(sigmas, noise.dtype)
+    return jax.lax.scan(step, noise, jnp.stack([levels[:-1], levels[1:]], axis=1))[0]

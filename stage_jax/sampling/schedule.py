@@ -10,12 +10,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 TIMESTEPS = 1000.0
 
 
-def shift_sigma(sigma: Float[Array, "*n"], shift: float) -> Float[Array, "*n"]:
+def shift_sigma(sigma: Float[Array | np.ndarray, "*n"], shift: float) -> Float[Array | np.ndarray, "*n"]:
     """Static shift towards noise: shift * s / (1 + (shift - 1) * s)."""
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
-def euler_sigmas(steps: int, shift: float) -> Float[np.ndarray, " steps+1"]:
+def euler_sigmas(steps: int, shift: float) -> Float[np.ndarray, " {steps}+1"]:
     """`steps` + 1 levels from 1 to 0, evenly spaced before the shift; on the host, in float64."""
     return shift_sigma(np.linspace(1.0, 0.0, steps + 1), shift)
 

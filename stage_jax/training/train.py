@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.training.checkpoints import Checkpoints
 from stage_jax.training.optimizer import make_optimizer
@@ -27,7 +28,6 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     """Runs `config.steps` steps, or those that are left of them, and writes the trained model folder to `workdir/model`.
 
     Metrics go to `workdir/metrics.jsonl`, one line every `config.log_every` steps, with the seconds trained so far."""
-    workdir.mkdir(parents=True, exist_ok=True)
     check_config(config, workdir)
     task = make_task(config)
 
@@ -36,6 +36,7 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     optimizer = make_optimizer(config.optimizer, config.steps, params)
     state = init_state(params, optimizer)
     batches = iter(task.batches())
+    keep_config(config, workdir)  # only now, so that a config that cannot run may be corrected
     checkpoints = Checkpoints(workdir, config.checkpoint_every)
     state = checkpoints.restore(state, batches)
     first = int(state.step)
@@ -66,14 +67,22 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
 
 
 def check_config(config: ConfigDict, workdir: Path) -> None:
-    """Keeps the config beside its run. A run is resumed with the config that it was started with, or not at all."""
-    path, text = workdir / "config.json", config.to_json_best_effort(indent=1, sort_keys=True)
-    if not path.exists():
-        path.write_text(text)
-    elif path.read_text() != text:
-        old, new = json.loads(path.read_text()), json.loads(text)
+    """A run is resumed with the config that it was started with, or not at all: InputError names what differs."""
+    path = workdir / "config.json"
+    if path.exists() and path.read_text() != config_text(config):
+        old, new = json.loads(path.read_text()), json.loads(config_text(config))
         differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
         raise InputError(f"{path}: this run was started with another config; they differ in {', '.join(differ)}")
+
+
+def keep_config(config: ConfigDict, workdir: Path) -> None:
+    """Writes the config beside its run."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    files.write_text(workdir / "config.json", config_text(config))
+
+
+def config_text(config: ConfigDict) -> str:
+    return config.to_json_best_effort(indent=1, sort_keys=True)
 
 
 class MetricsLog:
@@ -81,10 +90,11 @@ class MetricsLog:
 
     def __init__(self, path: Path, step: int):
         """Opens the log of a run that stands at `step`; lines of a later step are of a lost try and are dropped."""
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        written = path.read_text().splitlines(keepends=True) if path.exists() else []
+        lines = [json.loads(line) for line in written if line.endswith("\n")]  # a kill may have cut the last one short
         self.path, self.lines = path, [line for line in lines if line["step"] <= step]
         self.seconds = self.lines[-1]["seconds"] if self.lines else 0.0
-        path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+        files.write_text(path, "".join(json.dumps(line) + "\n" for line in self.lines))
 
     def write(self, step: int, values: dict[str, float], seconds: float) -> None:
         self.seconds += seconds

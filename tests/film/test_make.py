@@ -1,0 +1,178 @@
+"""The main job from a story's file to a folder with a film, on models of random weights."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stage_jax import files
+from stage_jax.errors import InputError
+from stage_jax.film import make
+from stage_jax.film.make import make_film
+from stage_jax.film.png import write_png
+from stage_jax.film.video import count_frames, read_video
+from stage_jax.story.board import Board
+from stage_jax.story.pairs import read_picture
+from stage_jax.story.types import story_to_json
+from tests.generate.models import FRAMES, make_story, write_models
+from tests.training import sizes
+
+SIDE = sizes.SIDE
+NAMES = ["SC01_SH010", "SC01_SH020", "SC02_SH010"]
+FILES = {
+    "story.json", "board.html", "manifest.json", "film.mp4", "sheet.png",
+    *(f"frames/{name}_{which}.png" for name in NAMES for which in ("start", "end")),
+    *(f"clips/{name}.mp4" for name in NAMES),
+}  # fmt: skip
+
+
+class Said:
+    """Keeps what was reported."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, int, int]] = []
+        self.lines: list[str] = []
+
+    def step(self, label: str, done: int, total: int) -> None:
+        self.steps.append((label, done, total))
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("film")
+    write_models(folder / "model")
+    for name, story in (("story", make_story()), ("strange", make_story(last="Tom dances on the beech."))):
+        (folder / f"{name}.json").write_text(json.dumps(story_to_json(story)))
+    return folder
+
+
+def film(place: Path, out: Path, *, story: str = "story.json", seed: int = 0, pairs: Path | None = None, said=None) -> Board:
+    return make_film(place / story, out, place / "model", None, pairs, seed, None, None, said or Said())
+
+
+@pytest.fixture(scope="module")
+def board(place: Path) -> Board:
+    said = Said()
+    board = film(place, place / "out", said=said)
+    assert said.steps == [(label, i, 3) for label in ("pairs", "clips") for i in (1, 2, 3)] and said.lines == []
+    return board
+
+
+@pytest.fixture(scope="module")
+def made(place: Path, board: Board) -> Path:
+    return place / "out"
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def pngs(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in names(folder) if name.endswith(".png")}
+
+
+def test_everything_is_there(made: Path):
+    assert names(made) == FILES
+    beside = {path.name for path in made.parent.iterdir()}
+    assert beside == {"model", "story.json", "strange.json", "out"}  # nothing half-made
+    assert json.loads((made / "story.json").read_text()) == story_to_json(make_story())
+    assert count_frames(made / "film.mp4") == 3 * FRAMES
+    assert [count_frames(made / "clips" / f"{name}.mp4") for name in NAMES] == [FRAMES] * 3
+    assert read_picture(made / "frames" / "SC01_SH010_start.png").shape == (SIDE, SIDE, 3)
+    facts = json.loads((made / "manifest.json").read_text())
+    assert set(facts["files"]) == FILES - {"board.html", "manifest.json"}
+    assert facts["models"].keys() == {"vae", "umt5", "dit", "step2"}
+    page = (made / "board.html").read_text()
+    assert all(name in page for name in NAMES) and "Mia walks right on the beach." in page
+
+
+def test_the_film_is_the_clips_one_after_another(made: Path):
+    whole = read_video(made / "film.mp4").astype(int)
+    parts = np.concatenate([read_video(made / "clips" / f"{name}.mp4") for name in NAMES]).astype(int)
+    assert whole.shape == parts.shape and np.abs(whole - parts).mean() < 4  # both are lossy
+
+
+def test_same_seed_same_bytes(place: Path, made: Path, tmp_path: Path):
+    film(place, tmp_path / "again")
+    assert pngs(tmp_path / "again") == pngs(made)
+    film(place, tmp_path / "other", seed=1)
+    frames = [name for name in pngs(made) if name.startswith("frames/SC01_SH010")]
+    assert all(pngs(tmp_path / "other")[name] != pngs(made)[name] for name in frames)
+
+
+def test_other_files_stay(place: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    (out / "frames").mkdir(parents=True)
+    (out / "frames" / "mine.png").write_bytes(b"mine")
+    (out / "film.mp4").write_bytes(b"old")
+    film(place, out)
+    assert names(out) == FILES | {"frames/mine.png"}
+    assert (out / "frames" / "mine.png").read_bytes() == b"mine" and (out / "film.mp4").read_bytes() != b"old"
+
+
+def test_unknown_words(place: Path, tmp_path: Path):
+    """Drawing is refused before anything is written; given pairs only bring a warning."""
+    with pytest.raises(InputError, match=r"strange.json: .*dances.*beech \(near: beach"):
+        film(place, tmp_path / "out", story="strange.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_given_pairs(place: Path, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "pairs").mkdir()
+    for name in NAMES:
+        for which in ("start", "end"):
+            write_png(tmp_path / "pairs" / f"{name}_{which}.png", rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+    said = Said()
+    board = film(place, tmp_path / "out", story="strange.json", pairs=tmp_path / "pairs", said=said)
+    (line,) = said.lines
+    assert line.startswith("warning: ") and "dances" in line and "beech" in line
+    assert [shot.source for shot in board.shots] == ["given"] * 3
+    assert names(tmp_path / "out") == FILES and {label for label, *_ in said.steps} == {"clips"}
+    given = read_picture(tmp_path / "pairs" / f"{NAMES[1]}_end.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "out" / "frames" / f"{NAMES[1]}_end.png"), given)
+    facts = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert facts["models"].keys() == {"vae", "umt5", "dit"} and facts["shots"][0]["pair"]["by"] == "given"
+
+    (tmp_path / "pairs" / f"{NAMES[2]}_end.png").unlink()
+    with pytest.raises(InputError, match="1 pictures are missing: SC02_SH010_end.png"):
+        film(place, tmp_path / "out2", pairs=tmp_path / "pairs")
+    assert not (tmp_path / "out2").exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("step", ["start", "frames", "film", "end"])
+def test_a_full_or_read_only_disk_leaves_nothing(
+    step: str, code: int, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board
+):
+    """At any point of the way: what stood in the folder stands there as before, and no more than that."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    target = {
+        "start": (files.tempfile, "mkdtemp"),
+        "frames": (make, "write_png"),
+        "film": (make, "frames_of"),
+        "end": (files.os, "fsync"),
+    }[step]
+    for drawing in ("draw_board", "fill_board"):
+        monkeypatch.setattr(make, drawing, lambda *_, **__: board)
+    monkeypatch.setattr(*target, fail)
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
+        film(place, out)
+    assert caught.value.errno == code and str(caught.value.filename).startswith(str(out))
+    monkeypatch.undo()
+    assert names(tmp_path) == {"out/mine.txt"} and {p.name for p in tmp_path.iterdir()} == {"out"}
+
