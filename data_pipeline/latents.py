@@ -70,7 +70,7 @@ def _build(
 ) -> None:
     config, params = read_part(model, "vae", VAEConfig)
     vae = nnx.eval_shape(lambda: VAE(config, nnx.Rngs(0)))
-    encode = jax.jit(lambda params, video: with_params(vae, params).encode(video.astype(np.float32) / 127.5 - 1))
+    encode = jax.jit(lambda params, video: with_params(vae, params).encode(video))
     index: dict = {"vae": part_hash(model, "vae"), "stories": [], "first_shot": []}
 
     def pictures() -> Iterator[np.ndarray]:
@@ -84,7 +84,11 @@ def _build(
             if progress:
                 progress(i + 1, count)
 
-    latents = [np.asarray(z[:n], np.float16) for z, n in _batched(pictures(), lambda video: encode(params, video))]
+    def encode_pixels(video: np.ndarray) -> jax.Array:
+        # On the host, where grey is exactly 0, as the recipe has it: compiled, it is some 1e-8, which a norm can blow up.
+        return encode(params, video.astype(np.float32) / 127.5 - 1)
+
+    latents = [np.asarray(z[:n], np.float16) for z, n in _batched(pictures(), encode_pixels)]
     joined = np.concatenate(latents)
     joined = joined[:, :, 0] if kind == "pairs" else joined
     np.save(folder / "latents.npy", joined.reshape(-1, 2, *joined.shape[1:]))

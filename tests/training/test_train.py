@@ -1,0 +1,177 @@
+"""The loop: its config, its log, its state, and what it writes at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from stage_jax.errors import InputError
+from stage_jax.generate.models import load_models
+from stage_jax.models.vae import VAEConfig
+from stage_jax.training.checkpoints import Checkpoints
+from stage_jax.training.optimizer import learning_rate, make_optimizer
+from stage_jax.training.state import init_state, make_train_step
+from stage_jax.training.train import MetricsLog, train
+from stage_jax.weights.folder import read_manifest, read_part
+from tests.training import sizes
+
+
+def quiet(line: str) -> None:
+    assert "\n" not in line
+
+
+def test_the_three_trainings_make_a_model_folder_for_films(tmp_path: Path, records: Path):
+    """VAE, then STEP2 on it, then the filler on both: the last one's folder holds all that a film needs."""
+    said: list[str] = []
+    train(ConfigDict(sizes.vae_config(records, 1)), tmp_path / "vae", said.append)
+    assert said[0].endswith("steps 0 to 1") and said[1].startswith("step 1/1  loss ")
+    config, _ = read_part(tmp_path / "vae" / "model", "vae", VAEConfig)
+    assert min(config.latent_std) > 0 and config.latent_std != sizes.VAE.latent_std
+    train(ConfigDict(sizes.step2_config(records, tmp_path / "vae" / "model", 1)), tmp_path / "step2", quiet)
+    train(ConfigDict(sizes.filler_config(records, tmp_path / "step2" / "model", 1)), tmp_path / "filler", quiet)
+    folder, said = tmp_path / "filler" / "model", []
+    again = train(ConfigDict(sizes.filler_config(records, tmp_path / "step2" / "model", 1)), tmp_path / "filler", said.append)
+    assert int(again.step) == 1 and len(said) == 1 and said[0].endswith("steps 1 to 1")  # done is done
+    assert set(read_manifest(folder)["parts"]) == {"vae", "umt5", "step2", "dit"}
+    models = load_models(folder)
+    assert models.step2 is not None and models.filler.sampling["frames"] == sizes.FRAMES
+    assert models.hashes["vae"] == read_manifest(tmp_path / "vae" / "model")["parts"]["vae"]["sha256"]
+
+
+def test_another_config_is_refused(tmp_path: Path, records: Path):
+    config = sizes.vae_config(records, 1)
+    train(ConfigDict(config), tmp_path / "run", quiet)
+    for changed in (config | {"seed": 4}, config | {"data": config["data"] | {"window": 9}}):
+        with pytest.raises(InputError, match="another config; they differ in (seed|data)$") as caught:
+            train(ConfigDict(changed), tmp_path / "run", quiet)
+        assert str(tmp_path / "run" / "config.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "dance"}, "config.task: found 'dance'"),
+        ({"model": "huge"}, "model: found 'huge'"),
+        ({"data": {"dir": "nowhere"}}, "nowhere: found no dataset_info.json"),
+    ],
+)
+def test_a_config_that_cannot_run_leaves_nothing(tmp_path: Path, records: Path, change: dict, message: str):
+    """So that it can be corrected and started again in the same place."""
+    config = sizes.vae_config(records, 1)
+    changed = config | {k: config[k] | v if isinstance(v, dict) else v for k, v in change.items()}
+    with pytest.raises(InputError, match=message):
+        train(ConfigDict(changed), tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_log_drops_what_a_lost_try_wrote(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 0)
+    for step in (2, 4, 6):
+        log.write(step, {"loss": float(step)}, 1.5)
+    with path.open("a") as file:
+        file.write('{"step": 8')  # cut short by a kill
+    resumed = MetricsLog(path, 4)
+    resumed.write(6, {"loss": 0.5}, 2.0)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["step"], line["seconds"], line["loss"]) for line in lines] == [(2, 1.5, 2.0), (4, 3.0, 4.0), (6, 5.0, 0.5)]
+
+
+def toy_step(seed: int = 0):
+    """A step whose loss draws noise, on one parameter."""
+    optimizer = optax.adam(0.1)
+
+    def loss(params, batch, key):
+        return jnp.square(params["w"] * batch + jax.random.normal(key, params["w"].shape)).mean(), {"seen": batch}
+
+    state = init_state({"w": jnp.arange(1.0, 4.0)}, optimizer)
+    return state, make_train_step(loss, optimizer, seed, 0.9)
+
+
+def test_step_is_pure_and_its_noise_is_the_steps():
+    state, step = toy_step()
+    a, b = (step(state, jnp.float32(2)) for _ in range(2))
+    assert all((x == y).all() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    assert int(a[0].step) == 1 and set(a[1]) == {"loss", "grad_norm", "seen"}
+    other = toy_step(seed=1)[1](state, jnp.float32(2))
+    assert float(other[1]["loss"]) != float(a[1]["loss"])
+    later = step(dataclasses.replace(state, step=jnp.int32(5)), jnp.float32(2))
+    assert float(later[1]["loss"]) != float(a[1]["loss"])
+
+
+def test_ema_follows_with_a_rising_decay():
+    state, step = toy_step()
+    expected = np.asarray(state.params["w"], np.float64)
+    for done in range(12):
+        state, _ = step(state, jnp.float32(1))
+        decay = min(0.9, (1 + done) / (10 + done))
+        expected = decay * expected + (1 - decay) * np.asarray(state.params["w"])
+    np.testing.assert_allclose(state.ema["w"], expected, rtol=1e-5)
+
+
+def test_a_checkpoint_holds_the_state_of_its_step(tmp_path: Path):
+    """Also when the arrays are donated to further steps while it is being written."""
+    state, step = toy_step()
+    step = jax.jit(step, donate_argnums=0)
+    batches = iter(grain.MapDataset.range(100).map(np.float32).to_iter_dataset())
+    checkpoints = Checkpoints(tmp_path, every=2)
+    for _ in range(5):
+        state, _ = step(state, next(batches))
+        if int(state.step) == 4:
+            expected = [np.array(leaf, copy=True) for leaf in jax.tree.leaves(state)]
+        checkpoints.save(state, batches)
+    checkpoints.close()
+
+    fresh, _ = toy_step()
+    again = iter(grain.MapDataset.range(100).map(np.float32).to_iter_dataset())
+    checkpoints = Checkpoints(tmp_path, every=2)
+    restored = checkpoints.restore(fresh, again)
+    checkpoints.close()
+    assert int(restored.step) == 4 and float(next(again)) == 4.0
+    assert jax.tree.structure(restored) == jax.tree.structure(fresh)
+    for kept, found in zip(expected, jax.tree.leaves(restored), strict=True):
+        np.testing.assert_array_equal(kept, found)
+
+
+def test_learning_rate():
+    rate = learning_rate(ConfigDict({"lr": 1.0, "warmup": 4, "flat": 0.5, "final": 0.1}), 20)
+    found = [float(rate(i)) for i in range(21)]
+    np.testing.assert_allclose(found[:5], [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-5)
+    np.testing.assert_allclose(found[4:11], 1.0)
+    assert (np.diff(found[10:]) < 0).all()
+    np.testing.assert_allclose(found[-1], 0.1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_optimizers_fit_a_matrix(name: str):
+    config = ConfigDict(sizes.OPTIMIZER | {"name": name, "lr": 0.05, "weight_decay": 0.0})
+    target = {"a.kernel": jax.random.normal(jax.random.key(0), (2, 3, 4)), "a.bias": jnp.ones(4), "head": jnp.ones((2, 2))}
+    params = jax.tree.map(jnp.zeros_like, target)
+    optimizer = make_optimizer(config, 200, params)
+
+    def error(params):
+        return sum(jnp.square(params[k] - target[k]).sum() for k in params)
+
+    @jax.jit
+    def step(params, state):
+        updates, state = optimizer.update(jax.grad(error)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    state, before = optimizer.init(params), float(error(params))
+    for _ in range(200):
+        params, state = step(params, state)
+    assert float(error(params)) < 0.02 * before
+
+
+def test_unknown_optimizer():
+    with pytest.raises(InputError, match="found 'magic', expected muon or adamw"):
+        make_optimizer(ConfigDict(sizes.OPTIMIZER | {"name": "magic"}), 1, {})
