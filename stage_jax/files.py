@@ -53,26 +53,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     What stood at `path` before stays until then and is removed after that; whether it may go is the caller's to say.
     """
     path = Path(path)
-    new_parents = [parent for parent in path.parents if not parent.exists()]
-    try:
-        with _about(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        try:
-            with _about(path, temporary):
-                yield temporary
-                for file in temporary.rglob("*"):
-                    if file.is_file():
-                        _sync(file)
-                temporary.chmod(0o777 & ~_umask())
-                _swap(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except BaseException:
-        with suppress(OSError):
-            for parent in new_parents:  # the deepest first, each only if it is empty
-                parent.rmdir()
-        raise
+    with _folder_beside(path) as temporary:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        temporary.chmod(0o777 & ~_umask())
+        _swap(temporary, path)
 
 
 @contextmanager
@@ -84,24 +71,39 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     with _about(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+    with _folder_beside(path) as temporary:
+        yield temporary
+        made = sorted(file for file in temporary.rglob("*") if file.is_file())
+        for file in made:
+            _sync(file)
+        for file in made:
+            place = path / file.relative_to(temporary)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, place)
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, gone at the end; if the block fails, so are the parents that were made for it."""
+    new_parents = [parent for parent in path.parents if not parent.exists()]
     try:
-        with _about(path, temporary):
-            yield temporary
-            made = sorted(file for file in temporary.rglob("*") if file.is_file())
-            for file in made:
-                _sync(file)
-            for file in made:
-                place = path / file.relative_to(temporary)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file, place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with _about(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        try:
+            with _about(path, temporary):
+                yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except BaseException:
+        with suppress(OSError):
+            for parent in new_parents:  # the deepest first, each only if it is empty
+                parent.rmdir()
+        raise
 
 
 def _swap(new: Path, path: Path) -> None:

@@ -26,13 +26,13 @@ from stage_jax.evaluation.goals import verdict
 from stage_jax.evaluation.held_out import held_out
 from stage_jax.evaluation.history import true_histories
 from stage_jax.evaluation.memory_gain import ARMS, SIGMAS, loss_figures, velocity_losses
-from stage_jax.evaluation.parts import read_codec, read_drawing, read_models
 from stage_jax.evaluation.sheets import bar_chart, board_rows, frame_rows
 from stage_jax.evaluation.step2 import history_figures, rollout_figures
 from stage_jax.evaluation.vae import still_reconstructions, vae_figures
 from stage_jax.film.png import write_png
 from stage_jax.film.sheet import contact_sheet
 from stage_jax.generate.clips import ClipSampler
+from stage_jax.generate.models import load_models, read_codec
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.weights.folder import read_manifest
 
@@ -54,7 +54,8 @@ def measure_vae(args: argparse.Namespace, progress: Progress) -> list[Figure]:
 
 
 def measure_step2(args: argparse.Namespace, progress: Progress) -> list[Figure]:
-    codec, (captions, step2) = read_codec(args.model), read_drawing(args.model)
+    models = load_models(args.model, fill=False)
+    codec, captions, step2 = models.codec, models.captions, models.step2
     sampler = PairSampler(step2, captions, args.steps, args.guidance)
     records = open_records(args.data, TESTED)
     stories = held_out(records, args.stories)
@@ -76,9 +77,7 @@ def measure_step2(args: argparse.Namespace, progress: Progress) -> list[Figure]:
 
 
 def measure_filler(args: argparse.Namespace, progress: Progress) -> list[Figure]:
-    models = read_models(args.model)
-    if models.filler is None:
-        raise InputError(f"{args.model}: no part 'dit', expected a filler to measure")
+    models = load_models(args.model, draw=False)
     stories = held_out(open_records(args.data, TESTED), args.stories)
     figures, strips = filler_figures(
         ClipSampler(models), models.codec, stories, seed=args.seed, progress=progress.step
@@ -93,7 +92,7 @@ def measure_filler(args: argparse.Namespace, progress: Progress) -> list[Figure]
 
 
 def measure_demo(args: argparse.Namespace, progress: Progress) -> list[Figure]:
-    models = read_models(args.model)
+    models = load_models(args.model, fill="dit" in read_manifest(args.model)["parts"])
     sampler = PairSampler(models.step2, models.captions, args.steps, args.guidance)
     seeds = range(args.seed, args.seed + args.seeds)
     figures, boards = demo_figures(models, sampler, args.screenplay, seeds, progress.step)

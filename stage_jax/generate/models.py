@@ -22,6 +22,9 @@ from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.vae import VAE, VAEConfig
 from stage_jax.weights.folder import part_hash, part_sampling, read_manifest, read_part
 
+PAIR_SAMPLING = ("steps", "shift", "guidance", "size")  # what model.json says of how STEP2 is sampled
+CLIP_SAMPLING = (*PAIR_SAMPLING, "frames")  # and of the filler
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PictureCodec:
@@ -78,31 +81,42 @@ class Denoiser:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Models:
-    """Everything a film needs. step2 is None where all pairs are given. hashes: weights by part."""
+    """Everything a film needs. step2 is None where all pairs are given, filler where no clips are wanted. hashes: weights
+    by part."""
 
     codec: PictureCodec
     captions: CaptionEncoder
-    filler: Denoiser
+    filler: Denoiser | None
     step2: Denoiser | None
     hashes: Mapping[str, str]
 
 
-def load_models(folder: Path, step2_folder: Path | None = None, *, draw: bool = True) -> Models:
-    """Reads `vae`, `umt5`, `tokenizer` and `dit` of a model folder, and `step2` from `step2_folder` or the same one unless
-    `draw` is off. InputError names what is missing."""
+def load_models(folder: Path, step2_folder: Path | None = None, *, draw: bool = True, fill: bool = True) -> Models:
+    """Reads `vae`, `umt5`, `tokenizer` and, unless `fill` is off, `dit` of a model folder, and `step2` from `step2_folder` or
+    the same one unless `draw` is off. InputError names what is missing."""
     if draw and step2_folder:
         _check_partners(step2_folder, folder)
-    sources = dict.fromkeys(("vae", "umt5", "dit"), folder) | ({"step2": step2_folder or folder} if draw else {})
+    sources = dict.fromkeys(("vae", "umt5"), folder)
+    sources |= ({"dit": folder} if fill else {}) | ({"step2": step2_folder or folder} if draw else {})
     return Models(
-        codec=PictureCodec(_read(folder, "vae", VAEConfig, VAE)),
-        captions=CaptionEncoder(WordTokenizer.load(folder / "tokenizer"), _read(folder, "umt5", UMT5Config, UMT5Encoder)),
-        filler=_denoiser(folder, "dit", ("steps", "shift", "guidance", "size", "frames")),
-        step2=_denoiser(sources["step2"], "step2", ("steps", "shift", "guidance", "size")) if draw else None,
+        codec=read_codec(folder),
+        captions=read_captions(folder),
+        filler=read_denoiser(folder, "dit", CLIP_SAMPLING) if fill else None,
+        step2=read_denoiser(sources["step2"], "step2", PAIR_SAMPLING) if draw else None,
         hashes={part: part_hash(source, part) for part, source in sources.items()},
     )
 
 
-def _denoiser(folder: Path, part: str, needed: Sequence[str]) -> Denoiser:
+def read_codec(folder: Path) -> PictureCodec:
+    return PictureCodec(_read(folder, "vae", VAEConfig, VAE))
+
+
+def read_captions(folder: Path) -> CaptionEncoder:
+    return CaptionEncoder(WordTokenizer.load(folder / "tokenizer"), _read(folder, "umt5", UMT5Config, UMT5Encoder))
+
+
+def read_denoiser(folder: Path, part: str, needed: Sequence[str]) -> Denoiser:
+    """The DiT of a part. InputError if its way of sampling does not say all that is `needed`."""
     sampling = part_sampling(folder, part)
     if missing := [name for name in needed if name not in sampling]:
         raise InputError(f"{folder / 'model.json'}: parts.{part}.sampling: {', '.join(missing)} missing")
