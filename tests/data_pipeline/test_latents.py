@@ -45,7 +45,7 @@ def vae(place: Path) -> VAE:
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(latents, "BATCH", 4)
+    monkeypatch.setattr(latents, "FRAMES", 4)
 
 
 def test_pairs(place: Path, vae: VAE):
