@@ -17,7 +17,6 @@ from pathlib import Path
 from data_pipeline.records import open_records
 from stage_jax import files
 from stage_jax.cli.arguments import finite, whole
-from stage_jax.cli.progress import Progress
 from stage_jax.errors import InputError
 from stage_jax.evaluation.demo import demo_figures
 from stage_jax.evaluation.figures import Figure, as_json, markdown_table
@@ -34,6 +33,7 @@ from stage_jax.film.sheet import contact_sheet
 from stage_jax.generate.clips import ClipSampler
 from stage_jax.generate.models import load_models, read_codec
 from stage_jax.generate.pairs import PairSampler
+from stage_jax.progress import Progress
 from stage_jax.weights.folder import read_manifest
 
 ASSETS = Path(__file__).resolve().parents[1] / "stage_jax" / "assets"

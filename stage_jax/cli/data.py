@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from stage_jax.cli.arguments import refuse, whole
-from stage_jax.cli.progress import Progress
+from stage_jax.progress import Progress
 
 MOST_STORIES = 10_000_000
 LEVELS = ("easy",)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from stage_jax.cli.arguments import finite, refuse, whole
-from stage_jax.cli.progress import Progress
+from stage_jax.progress import Progress
 from stage_jax.story.checks import MOST_SEED
 
 

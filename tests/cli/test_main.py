@@ -14,8 +14,8 @@ import pytest
 
 import stage_jax
 from stage_jax.cli import main as cli
-from stage_jax.cli.progress import Progress
 from stage_jax.errors import InputError
+from stage_jax.progress import Progress
 
 FILM = Path(__file__).parents[1] / "data" / "big_buck_bunny_160x90.mp4"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import grain
@@ -19,6 +20,7 @@ from stage_jax.models.dit import DiT
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
+from stage_jax.progress import Progress
 from stage_jax.recipes.wan import flf2v_mask, flf2v_sequence
 from stage_jax.sampling.schedule import TIMESTEPS, sample_sigma
 from stage_jax.training.state import Params
@@ -42,7 +44,9 @@ class FillerTask:
 
     def batches(self) -> grain.IterDataset:
         data = self.config.data
-        cache = open_latents(Path(data.dir), "train", "clips", self.folder, stories=data.stories)
+        with Progress() as progress:
+            report = functools.partial(progress.step, "encoding stories")
+            cache = open_latents(Path(data.dir), "train", "clips", self.folder, stories=data.stories, progress=report)
         source = ShotSource(cache, WordTokenizer.load(self.folder / "tokenizer"))
         clips = clip_examples(source, self.config.caption_dropout, self.config.seed).batch(data.batch)
         return clips.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=8))

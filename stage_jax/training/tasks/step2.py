@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import grain
@@ -21,6 +22,7 @@ from stage_jax.models.dit import DiT
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Encoder, zero_padding
+from stage_jax.progress import Progress
 from stage_jax.recipes.step2 import Memory, memory_slots, pair_sequence, pair_velocity
 from stage_jax.sampling.schedule import TIMESTEPS, sample_sigma
 from stage_jax.training.state import Params
@@ -51,7 +53,9 @@ class STEP2Task:
 
     def batches(self) -> grain.IterDataset:
         data = self.config.data
-        cache = open_latents(Path(data.dir), "train", "pairs", Path(self.config.vae))
+        with Progress() as progress:
+            report = functools.partial(progress.step, "encoding stories")
+            cache = open_latents(Path(data.dir), "train", "pairs", Path(self.config.vae), progress=report)
         slots = memory_slots(*cache.latents.shape[-2:])
         source = ShotSource(cache, self.tokenizer)
         pairs = pair_examples(source, slots, self.config.dropout.to_dict(), self.config.seed).batch(data.batch)

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from stage_jax.cli.progress import Progress
+from stage_jax.progress import Progress
 
 
 class Terminal(io.StringIO):
