@@ -24,7 +24,7 @@ from stage_jax.weights.folder import write_part
 
 class VAETask:
     """Batches are uint8 [B, T, H, W, 3]: `data.clips` of `data.window` frames, or `data.stills` pictures; the share of clip
-    steps is `data.clip_share`. Loss: L1 + MSE + kl * KL of the posterior (facts of a prototype; our choice)."""
+    steps is `data.clip_share`. Loss: L1 + MSE + kl * KL of the posterior (our choice)."""
 
     def __init__(self, config: ConfigDict):
         self.config = config
