@@ -1,5 +1,5 @@
-"""Softmax attention, computed whole: exact, and fast where sequences are short. Keys that are not there are masked,
-nothing else.
+"""Softmax attention: computed whole where sequences are short or its probabilities are wanted, else by a kernel. Keys that
+are not there are masked, nothing else.
 """
 
 from __future__ import annotations
@@ -8,8 +8,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-# Finite on purpose: a row without any key becomes uniform instead of NaN.
-MASKED = -1e30
+from stage_jax.parallel.chunked_attention import MASKED, chunked_attention
+
+WHOLE = 512 * 512  # scores of a head; up to there the whole softmax is as fast, and its scores are small
+
+
+def attention(
+    query: Float[Array, "*b q d"],
+    key: Float[Array, "*b k d"],
+    value: Float[Array, "*b k d"],
+    *,
+    scale: float,
+    key_mask: Bool[Array, "..."] | None = None,
+) -> Float[Array, "*b q d"]:
+    """Attention of every query to the keys that are there. key_mask (True = there) broadcasts against [..., 1, k]."""
+    if query.shape[-2] * key.shape[-2] > WHOLE:
+        return chunked_attention(query, key, value, scale=scale, key_mask=key_mask)
+    return weighted_values(attention_weights(query, key, scale=scale, key_mask=key_mask), value)
 
 
 def attention_weights(

@@ -8,6 +8,7 @@ order.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -31,7 +32,9 @@ def rotations(
         for axis, channels in enumerate(axis_channels(head_dim))
     ]
     angle = jnp.concatenate(angles, axis=-1)
-    return jnp.cos(angle), jnp.sin(angle)
+    # Made in a loop, because XLA on the CPU fuses plain cosines into every layer that reads them and makes them there again.
+    cos, sin = jax.lax.map(lambda sine: jnp.where(sine, jnp.sin(angle), jnp.cos(angle)), jnp.array([False, True]))
+    return cos, sin
 
 
 def even_first(features: Float[Array, "*a dim"], heads: int) -> Float[Array, "*a dim"]:

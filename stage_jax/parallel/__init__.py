@@ -1,0 +1,1 @@
+"""What runs on many devices or fast on one: attention kernels so far."""
