@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from stage_jax import files
 from stage_jax.errors import InputError
+from stage_jax.parallel.compiler import training_options
 from stage_jax.training.checkpoints import Checkpoints
 from stage_jax.training.optimizer import make_optimizer
 from stage_jax.training.state import TrainState, init_state, make_train_step
@@ -40,7 +41,8 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     checkpoints = Checkpoints(workdir, config.checkpoint_every)
     state = checkpoints.restore(state, batches)
     first = int(state.step)
-    step_fn = jax.jit(make_train_step(task.loss, optimizer, config.seed, config.ema), donate_argnums=0)
+    train_step = make_train_step(task.loss, optimizer, config.seed, config.ema)
+    step_fn = jax.jit(train_step, donate_argnums=0, compiler_options=training_options())
     say(f"{config.name}: {sum(p.size for p in state.params.values()):,} parameters, steps {first} to {config.steps}")
 
     # Loop
