@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from stage_jax.models import dit_block
 from stage_jax.models.dit_block import Block, Shared, Taps, modulate
+from stage_jax.models.image_embedding import ImageEmbedding
 from stage_jax.models.layers import Linear, layer_norm
 from stage_jax.models.layout import Layout, packed_mask
 from stage_jax.models.patchify import PatchEmbedding, unpatchify, zero_invalid
@@ -29,11 +30,14 @@ class DiTConfig:
 
     in_channels: of a target's latent with its conditioning (16; 36 for image to video). out_channels: of a plain
     latent. text_dim, text_len: caption embeddings; shorter captions are filled with zero rows, which take part as in
-    Wan. kernels: patch kernels, the base one first; the others are multiples of it. dtype: of activations ("float32" or
-    "bfloat16"); parameters are float32, and norms, modulation, residuals and softmax are computed in float32 anyway.
-    scan_layers: scan over stacked layers (compile time does not grow with depth), else unrolled (faster on CPU). remat:
-    keep only each layer's input for the backward pass. gate_init: added to both gates of every block at the start; 0 is
-    Wan's own start, 1 lets a small model that is trained from scratch use its blocks from the first step (our choice).
+    Wan. image_dim: width of the CLIP features that the cross-attention also reads (1280 in Wan2.1's image models); None
+    where there is no such branch. image_positions: rows of the learned positions that are added to them (514 for first
+    and last frame, which they tell apart), None for none. kernels: patch kernels, the base one first; the others are
+    multiples of it. dtype: of activations ("float32" or "bfloat16"); parameters are float32, and norms, modulation,
+    residuals and softmax are computed in float32 anyway. scan_layers: scan over stacked layers (compile time does not
+    grow with depth), else unrolled (faster on CPU). remat: keep only each layer's input for the backward pass.
+    gate_init: added to both gates of every block at the start; 0 is Wan's own start, 1 lets a small model that is
+    trained from scratch use its blocks from the first step (our choice).
     """
 
     dim: int
@@ -44,6 +48,8 @@ class DiTConfig:
     out_channels: int = 16
     text_dim: int = 4096
     text_len: int = 512
+    image_dim: int | None = None
+    image_positions: int | None = None
     freq_dim: int = 256
     eps: float = 1e-6
     kernels: tuple[Kernel, ...] = (BASE_KERNEL,)
@@ -58,6 +64,8 @@ class DiTConfig:
             raise ValueError(f"DiT: {self.dim} channels do not split into {self.heads} heads of even width")
         if any(side % small for kernel in self.kernels for side, small in zip(kernel, self.kernels[0], strict=True)):
             raise ValueError(f"DiT: patch kernels {self.kernels} are not all multiples of the first")
+        if self.image_positions is not None and self.image_dim is None:
+            raise ValueError(f"DiT: {self.image_positions} image positions, but no width of image tokens")
 
 
 @pytree(data=("outputs", "taps"))
@@ -82,8 +90,10 @@ class DiT(nnx.Module):
         self.text_embedding = nnx.List([Linear(config.text_dim, dim, rngs, init=normal), Linear(dim, dim, rngs, init=normal)])
         self.time_embedding = nnx.List([Linear(config.freq_dim, dim, rngs, init=normal), Linear(dim, dim, rngs, init=normal)])
         self.time_projection = Linear(dim, 6 * dim, rngs, init=nnx.initializers.xavier_uniform())
+        image = config.image_dim is not None
+        self.image_embedding = ImageEmbedding(config.image_dim, dim, config.image_positions, rngs) if image else None
         sizes = dict(dim=dim, ffn_dim=config.ffn_dim, heads=config.heads, eps=config.eps, gate_init=config.gate_init)
-        self.blocks = make_layers([Block(**sizes, rngs=rngs) for _ in range(config.layers)], config.scan_layers)
+        self.blocks = make_layers([Block(**sizes, image=image, rngs=rngs) for _ in range(config.layers)], config.scan_layers)
         self.head = Head(dim, config.out_channels * prod(base), config.eps, rngs)
 
     def __call__(self, sequence: TokenSequence, taps: tuple[str, ...] = ()) -> DiTOutput:
@@ -92,11 +102,10 @@ class DiT(nnx.Module):
         taps: names of intermediates to return, in the order of the sequence's tokens and without padding: "tokens" [B,
         N, D], "text" [B, n, L, D], and for a block i "blocks.i.hidden" (its output), "blocks.i.self_attention_output",
         "blocks.i.cross_attention_output" [B, N, D], "blocks.i.self_attention" [B, heads, N, N],
-        "blocks.i.cross_attention" [B, heads, N, L] (probabilities). ValueError for a name that does not exist.
+        "blocks.i.cross_attention" [B, heads, N, L] (probabilities; those over the caption). ValueError for a name that
+        does not exist, and for image tokens that the model does not read or that it misses.
         """
         self._check(taps)
-        if sequence.image_tokens is not None:
-            raise ValueError("token sequence with image tokens, but the model has no branch for them")
         found: dict[str, Array] = {}
         layout = Layout.of(sequence)
         time, modulation = self._time(sequence)
@@ -143,7 +152,8 @@ class DiT(nnx.Module):
         )
         mask = packed_mask(sequence, layout)
         text = self._text(sequence, layout)
-        return Shared(modulation, cos, sin, None if mask is None else mask.reshape(mask.shape[0], 1, 1, -1), text)
+        mask = None if mask is None else mask.reshape(mask.shape[0], 1, 1, -1)
+        return Shared(modulation, cos, sin, mask, text, self._image(sequence))
 
     def _text(self, sequence: TokenSequence, layout: Layout) -> Float[Array, "b n l d"]:
         """The captions that segments name, embedded, in the order of the layout's groups."""
@@ -154,6 +164,20 @@ class DiT(nnx.Module):
         captions = jnp.pad(captions, ((0, 0), (0, 0), (0, missing), (0, 0))).astype(self._dtype)
         first, second = self.text_embedding
         return second(jax.nn.gelu(first(captions), approximate=True))
+
+    def _image(self, sequence: TokenSequence) -> Float[Array, "b m d"] | None:
+        """The image tokens, embedded; None for a model that reads none."""
+        tokens, width = sequence.image_tokens, self.config.image_dim
+        if tokens is None:
+            if width is not None:
+                raise ValueError(f"token sequence without image tokens, but the model reads some of width {width}")
+            return None
+        if width is None:
+            raise ValueError("token sequence with image tokens, but the model has no branch for them")
+        expected = (sequence.timesteps.shape[0], self.config.image_positions or tokens.shape[1], width)
+        if tokens.shape != expected:
+            raise ValueError(f"image tokens of the shape {tokens.shape}, the model takes {expected}")
+        return self.image_embedding(jnp.asarray(tokens), self._dtype)
 
 
 class Head(nnx.Module):

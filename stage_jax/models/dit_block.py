@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from stage_jax.models.attention import attention_weights, weighted_values
+from stage_jax.models.attention import attention, attention_weights
 from stage_jax.models.layers import LayerNorm, Linear, Scale, layer_norm, linear, rms_norm
 from stage_jax.models.layout import Layout
 from stage_jax.models.rope import even_first, rotate_halves
@@ -21,7 +21,7 @@ TAPS = ("hidden", "self_attention", "self_attention_output", "cross_attention", 
 
 class Shared(NamedTuple):
     """What all blocks read. modulation: [B, K, 6, D]; cos, sin: [B or 1, 1, parts*n, d/2]; mask: [B or 1, 1, 1,
-    parts*n] or None; text: [B, groups, L, D], one caption per group of the layout.
+    parts*n] or None; text: [B, groups, L, D], one caption per group of the layout; image: [B, M, D] or None.
     """
 
     modulation: Float[Array, "b k 6 d"]
@@ -29,6 +29,7 @@ class Shared(NamedTuple):
     sin: Float[Array, "b_or_1 1 n half"]
     mask: Bool[Array, "b_or_1 1 1 n"] | None
     text: Float[Array, "b g l d"]
+    image: Float[Array, "b m d"] | None
 
 
 @dataclass(frozen=True)
@@ -93,18 +94,29 @@ class SelfAttention(Attention):
         k = rms_norm(k, even_first(self.norm_key.scale[...], self.heads), self.eps)
         q = rotate_halves(self.split(q), shared.cos, shared.sin)
         k = rotate_halves(self.split(k), shared.cos, shared.sin)
-        weights = attention_weights(q, k, scale=self.scale, key_mask=shared.mask)
-        if taps is not None:
-            taps.put("self_attention", weights, 2, 3)
-        return self.out(self.merge(weighted_values(weights, self.split(v))))
+        if taps is not None and taps.wants("self_attention"):
+            taps.put("self_attention", attention_weights(q, k, scale=self.scale, key_mask=shared.mask), 2, 3)
+        return self.out(self.merge(attention(q, k, self.split(v), scale=self.scale, key_mask=shared.mask)))
 
 
 class CrossAttention(Attention):
-    """Attention of tokens to the rows of their caption, without a mask: rows past the text take part, as in Wan."""
+    """Attention of tokens to the rows of their caption, without a mask: rows past the text take part, as in Wan.
+
+    image: whether the same queries also attend to the image tokens, apart from the text and whatever their caption (our
+    choice: Wan has one caption); the two results are added before the output projection.
+    """
+
+    def __init__(self, dim: int, heads: int, eps: float, image: bool, rngs: nnx.Rngs):
+        super().__init__(dim, heads, eps, rngs)
+        xavier = nnx.initializers.xavier_uniform()
+        self.key_image = Linear(dim, dim, rngs, init=xavier) if image else None
+        self.value_image = Linear(dim, dim, rngs, init=xavier) if image else None
+        self.norm_key_image = Scale(dim) if image else None
 
     def __call__(
-        self, x: Float[Array, "b p n dim"], text: Float[Array, "b g l dim"], layout: Layout, taps: Taps | None
+        self, x: Float[Array, "b p n dim"], shared: Shared, layout: Layout, taps: Taps | None
     ) -> Float[Array, "b p n dim"]:
+        text = shared.text
         q = rms_norm(self.query(x), self.norm_query.scale[...], self.eps)
         k = self.split(rms_norm(self.key(text), self.norm_key.scale[...], self.eps))
         v = self.split(self.value(text))
@@ -113,23 +125,39 @@ class CrossAttention(Attention):
         widths = {stop - start for _, start, stop in layout.groups}
         if len(widths) == 1:  # equal groups: one batched attention, [B, groups, parts * width, D]
             grouped = q.reshape(batch, parts, groups, n // groups, dim).swapaxes(1, 2).reshape(batch, groups, -1, dim)
-            weights = attention_weights(self.split(grouped), k, scale=self.scale)
-            joined = self.merge(weighted_values(weights, v)).reshape(batch, groups, parts, n // groups, dim)
-            all_weights = list(jnp.moveaxis(weights, 1, 0)) if taps is not None else []
-            result = joined.swapaxes(1, 2).reshape(batch, parts, n, dim)
+            joined = self.merge(attention(self.split(grouped), k, v, scale=self.scale))
+            result = joined.reshape(batch, groups, parts, n // groups, dim).swapaxes(1, 2).reshape(batch, parts, n, dim)
         else:
-            results, all_weights = [], []
+            results = []
             for g, (_, start, stop) in enumerate(layout.groups):
                 query = self.split(q[:, :, start:stop].reshape(batch, -1, dim))
-                all_weights.append(attention_weights(query, k[:, g], scale=self.scale))
-                out = self.merge(weighted_values(all_weights[-1], v[:, g]))
+                out = self.merge(attention(query, k[:, g], v[:, g], scale=self.scale))
                 results.append(out.reshape(batch, parts, stop - start, dim))
             result = jnp.concatenate(results, axis=2)
-        if taps is not None:
-            local = [w.reshape(*w.shape[:2], parts, -1, w.shape[-1]) for w in all_weights]
-            merged = jnp.concatenate(local, axis=3)
-            taps.put("cross_attention", merged.reshape(*merged.shape[:2], -1, merged.shape[-1]), 2)
+        if taps is not None and taps.wants("cross_attention"):
+            taps.put("cross_attention", self._weights(q, k, layout), 2)
+        if shared.image is not None:
+            result = result + self._read_image(q, shared.image)
         return self.out(result)
+
+    def _read_image(self, q: Float[Array, "b p n dim"], image: Float[Array, "b m dim"]) -> Float[Array, "b p n dim"]:
+        k = self.split(rms_norm(self.key_image(image), self.norm_key_image.scale[...], self.eps))
+        v = self.split(self.value_image(image))
+        query = self.split(q.reshape(q.shape[0], -1, q.shape[-1]))
+        return self.merge(attention(query, k, v, scale=self.scale)).reshape(q.shape)
+
+    def _weights(
+        self, q: Float[Array, "b p n dim"], k: Float[Array, "b g h l d"], layout: Layout
+    ) -> Float[Array, "b h m l"]:
+        """Probabilities of all tokens, in packed order, over the rows of their own caption."""
+        batch, parts, _, dim = q.shape
+        local = []
+        for g, (_, start, stop) in enumerate(layout.groups):
+            query = self.split(q[:, :, start:stop].reshape(batch, -1, dim))
+            weights = attention_weights(query, k[:, g], scale=self.scale)
+            local.append(weights.reshape(batch, self.heads, parts, stop - start, -1))
+        joined = jnp.concatenate(local, axis=3)
+        return joined.reshape(batch, self.heads, -1, joined.shape[-1])
 
 
 class FeedForward(nnx.Module):
@@ -147,10 +175,10 @@ class FeedForward(nnx.Module):
 class Block(nnx.Module):
     """Self-attention and feed-forward, both modulated and gated by time, with a plain cross-attention between them."""
 
-    def __init__(self, *, dim: int, ffn_dim: int, heads: int, eps: float, gate_init: float, rngs: nnx.Rngs):
+    def __init__(self, *, dim: int, ffn_dim: int, heads: int, eps: float, gate_init: float, image: bool, rngs: nnx.Rngs):
         self.self_attention = SelfAttention(dim, heads, eps, rngs)
         self.norm_cross = LayerNorm(dim, eps)
-        self.cross_attention = CrossAttention(dim, heads, eps, rngs)
+        self.cross_attention = CrossAttention(dim, heads, eps, image, rngs)
         self.ffn = FeedForward(dim, ffn_dim, rngs)
         gates = jnp.zeros((1, 6, 1)).at[:, (2, 5)].set(gate_init)
         self.modulation = nnx.Param(jax.random.normal(rngs.params(), (1, 6, dim)) / dim**0.5 + gates)
@@ -172,7 +200,7 @@ class Block(nnx.Module):
         h = modulate(layer_norm(x, self.eps), shift1, scale1).astype(dtype)
         attended = self.self_attention(h.reshape(batch, parts * n, dim), shared, taps)
         x = x + gate1 * attended.reshape(x.shape)
-        crossed = self.cross_attention(self.norm_cross(x).astype(dtype), shared.text, layout, taps)
+        crossed = self.cross_attention(self.norm_cross(x).astype(dtype), shared, layout, taps)
         x = x + crossed
         h = modulate(layer_norm(x, self.eps), shift2, scale2).astype(dtype)
         x = x + gate2 * self.ffn(h)

@@ -1,4 +1,6 @@
-"""Named sizes of every model. The tiny ones are trained on the toy cinema and shipped."""
+"""Named sizes of every model. "tiny" and what begins with it are trained on the toy cinema and shipped; DiTs that end with
+"-tiny" have the form of Wan's, untrained.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,32 @@ Config = TypeVar("Config")
 _TINY = dict(dim=128, ffn_dim=512, heads=4, layers=6, text_dim=128, text_len=40, freq_dim=128,
              scan_layers=False, gate_init=1.0)  # fmt: skip
 
+# Wan's sizes (the configurations that are published with the weights); each of A14B's two models has the size of 14B.
+_1_3B = dict(dim=1536, ffn_dim=8960, heads=12, layers=30)
+_5B = dict(dim=3072, ffn_dim=14336, heads=24, layers=30)
+_14B = dict(dim=5120, ffn_dim=13824, heads=40, layers=40)
+_TRIAL = dict(dim=32, ffn_dim=64, heads=2, layers=2, text_dim=24, freq_dim=32)
+
+# Wan's forms: of an image model's 36 channels 16 are the noisy latent's, 4 the mask's and 16 the given pictures'.
+_I2V = dict(in_channels=36)
+_TI2V = dict(in_channels=48, out_channels=48)  # the latent of Wan2.2's own VAE
+_CLIP, _TRIAL_CLIP = 1280, 20
+_TWO_IMAGES = 2 * 257
+
 DITS: dict[str, DiTConfig] = {
-    "wan2.1-t2v-1.3b": DiTConfig(dim=1536, ffn_dim=8960, heads=12, layers=30),
+    "wan2.1-t2v-1.3b": DiTConfig(**_1_3B),
+    "wan2.1-t2v-14b": DiTConfig(**_14B),
+    "wan2.1-i2v-14b": DiTConfig(**_14B, **_I2V, image_dim=_CLIP),
+    "wan2.1-flf2v-14b": DiTConfig(**_14B, **_I2V, image_dim=_CLIP, image_positions=_TWO_IMAGES),
+    "wan2.2-t2v-a14b": DiTConfig(**_14B),
+    "wan2.2-i2v-a14b": DiTConfig(**_14B, **_I2V),
+    "wan2.2-ti2v-5b": DiTConfig(**_5B, **_TI2V),
+    "wan2.1-t2v-tiny": DiTConfig(**_TRIAL),
+    "wan2.1-i2v-tiny": DiTConfig(**_TRIAL, **_I2V, image_dim=_TRIAL_CLIP),
+    "wan2.1-flf2v-tiny": DiTConfig(**_TRIAL, **_I2V, image_dim=_TRIAL_CLIP, image_positions=_TWO_IMAGES),
+    "wan2.2-t2v-tiny": DiTConfig(**_TRIAL),
+    "wan2.2-i2v-tiny": DiTConfig(**_TRIAL, **_I2V),
+    "wan2.2-ti2v-tiny": DiTConfig(**_TRIAL, **_TI2V),
     "tiny-step2": DiTConfig(in_channels=20, **_TINY),  # 16 of the latent, 4 of the memory's hints
     "tiny-flf2v": DiTConfig(in_channels=36, **_TINY),
 }

@@ -12,82 +12,30 @@ import pytest
 from flax import nnx
 
 from stage_jax.errors import InputError
-from stage_jax.models.dit import DiT, DiTConfig, DiTOutput, time_sinusoid
+from stage_jax.evaluation.goldens import TOLERANCE, Golden, relative_error
+from stage_jax.models.dit import DiT, DiTConfig, time_sinusoid
 from stage_jax.models.rope import axis_channels, rotations
-from stage_jax.models.sequence import Segment, TokenSequence, grid_positions
+from stage_jax.models.sequence import Segment, grid_positions
 from stage_jax.models.stacking import flat_params, stack_params, unstack_params, with_params
 from stage_jax.weights.dit_table import DIT_TABLE
 from stage_jax.weights.table import from_torch, to_torch
-from tests.goldens import QUICK, TOLERANCE, Golden, drawn, load_golden, relative_error
-
-TINY = DiTConfig(dim=24, ffn_dim=32, heads=2, layers=2, text_dim=6, text_len=4, freq_dim=16, in_channels=4, out_channels=4)
-
-
-@pytest.fixture(autouse=True)
-def highest_precision():
-    with jax.default_matmul_precision("highest"):
-        yield
+from tests.goldens import QUICK, load_golden
+from tests.models.dits import (
+    TINY,
+    TINY_CLIP,
+    abstract,
+    golden_config,
+    golden_sequence,
+    loaded,
+    random_model,
+    random_sequence,
+    run,
+)
 
 
 @pytest.fixture(scope="module")
 def golden() -> Golden:
     return load_golden("dit_t2v")
-
-
-def golden_config(golden: Golden, **changes) -> DiTConfig:
-    model = golden.model
-    config = DiTConfig(
-        dim=model["dim"],
-        ffn_dim=model["ffn_dim"],
-        heads=model["num_heads"],
-        layers=model["num_layers"],
-        in_channels=model["in_dim"],
-        out_channels=model["out_dim"],
-        text_dim=model["text_dim"],
-        text_len=model["text_len"],
-        freq_dim=model["freq_dim"],
-        kernels=(tuple(model["patch_size"]),),
-    )
-    return replace(config, **changes)
-
-
-def abstract(config: DiTConfig) -> DiT:
-    return nnx.eval_shape(lambda: DiT(config, nnx.Rngs(0)))
-
-
-def golden_sequence(golden: Golden) -> TokenSequence:
-    """Captions come shorter than text_len where the texts are: the DiT fills them."""
-    io = golden.io
-    texts = [io[f"context_{i}"] for i in range(len(io["x"]))]
-    captions = np.zeros((len(texts), 1, max(map(len, texts)), golden.model["text_dim"]), np.float32)
-    for row, text in enumerate(texts):
-        captions[row, 0, : len(text)] = text
-    frames, height, width = io["x"].shape[2:]
-    segment = Segment(io["x"], grid_positions(frames, height, width)[None])
-    return TokenSequence((segment,), io["t"][:, None], captions)
-
-
-def loaded(golden: Golden, scan: bool) -> DiT:
-    unrolled = golden_config(golden, scan_layers=False)
-    params = from_torch(golden.weights, DIT_TABLE, flat_params(abstract(unrolled)))
-    return with_params(abstract(golden_config(golden, scan_layers=scan)), stack_params(params) if scan else params)
-
-
-def random_model(config: DiTConfig) -> DiT:
-    return drawn(abstract(config))
-
-
-def run(model: DiT, sequence: TokenSequence, taps: tuple[str, ...] = (), options: dict = QUICK) -> DiTOutput:
-    graphdef, state = nnx.split(model)
-    call = jax.jit(lambda state, sequence: nnx.merge(graphdef, state)(sequence, taps), compiler_options=options)
-    return call(state, sequence)
-
-
-def random_sequence(channels: int, batch: int = 2) -> TokenSequence:
-    rng = np.random.default_rng(3)
-    latent = rng.standard_normal((batch, channels, 2, 4, 4), dtype=np.float32)
-    captions = rng.standard_normal((batch, 1, 4, 6), dtype=np.float32)
-    return TokenSequence((Segment(latent, grid_positions(2, 4, 4)[None]),), np.full((batch, 1), 300.0, np.float32), captions)
 
 
 @pytest.mark.parametrize("scan", [False, True], ids=["unrolled", "scan"])
@@ -146,8 +94,8 @@ def test_scan_and_unrolled_share_start_and_names():
 
 
 def test_ways_to_compile_give_the_same_gradients():
-    sequence = random_sequence(4)
-    start = flat_params(random_model(TINY))
+    sequence = random_sequence(TINY_CLIP)
+    start = flat_params(random_model(TINY_CLIP))
 
     def gradients(config: DiTConfig) -> dict:
         graphdef, state = nnx.split(with_params(abstract(config), start if config.scan_layers else unstack_params(start)))
@@ -159,16 +107,16 @@ def test_ways_to_compile_give_the_same_gradients():
         found = flat_params(nnx.merge(graphdef, gradient(state)))
         return found if config.scan_layers else stack_params(found)
 
-    expected = gradients(TINY)
-    for config in (replace(TINY, remat=True), replace(TINY, scan_layers=False)):
+    expected = gradients(TINY_CLIP)
+    for config in (replace(TINY_CLIP, remat=True), replace(TINY_CLIP, scan_layers=False)):
         for name, value in gradients(config).items():
             assert relative_error(value, expected[name]) <= 1e-4, name
 
 
 def test_bfloat16_is_near_float32():
-    sequence = random_sequence(4)
-    model = random_model(TINY)
-    half = with_params(abstract(replace(TINY, dtype="bfloat16")), flat_params(model))
+    sequence = random_sequence(TINY_CLIP)
+    model = random_model(TINY_CLIP)
+    half = with_params(abstract(replace(TINY_CLIP, dtype="bfloat16")), flat_params(model))
     expected, found = run(model, sequence).outputs[0], run(half, sequence).outputs[0]
     assert found.dtype == jnp.float32
     assert 1e-5 < relative_error(found, expected) < 0.05
@@ -180,7 +128,7 @@ def test_36_input_channels():
     """
     config = replace(TINY, in_channels=36, out_channels=16, kernels=((1, 2, 2), (1, 4, 4)))
     model = random_model(config)
-    sequence = random_sequence(36)
+    sequence = random_sequence(config)
     plain = run(model, sequence).outputs[0]
     assert plain.shape == (2, 16, 2, 4, 4)
     latent = sequence.segments[0].latent.copy()
@@ -202,7 +150,7 @@ def test_36_input_channels():
 def test_segments_take_their_own_timestep():
     """Two target segments at two timesteps; equal timesteps equal one shared slot."""
     model = random_model(TINY)
-    sequence = random_sequence(4)
+    sequence = random_sequence(TINY)
     whole = sequence.segments[0]
     parts = tuple(Segment(whole.latent[:, :, i : i + 1], whole.positions[:, 4 * i : 4 * i + 4], t_slot=i) for i in range(2))
     same = replace(sequence, segments=parts, timesteps=np.full((2, 2), 300.0, np.float32))
@@ -244,14 +192,14 @@ def test_rotations_split_the_head_as_wan():
     ],
 )
 def test_segments_the_model_has_no_weights_for(change: dict, message: str):
-    sequence = random_sequence(4)
+    sequence = random_sequence(TINY)
     wrong = replace(sequence, segments=(replace(sequence.segments[0], **change),))
     with pytest.raises(ValueError, match=message):
         random_model(TINY)(wrong)
 
 
 def test_unknown_tap_and_long_caption_are_refused():
-    model, sequence = random_model(TINY), random_sequence(4)
+    model, sequence = random_model(TINY), random_sequence(TINY)
     with pytest.raises(ValueError, match=r"blocks\.2\.hidden"):
         model(sequence, taps=("blocks.2.hidden",))
     with pytest.raises(ValueError, match="9 rows"):

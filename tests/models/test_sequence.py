@@ -34,12 +34,6 @@ CONFIG = DiTConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def highest_precision():
-    with jax.default_matmul_precision("highest"):
-        yield
-
-
 MODEL = drawn(nnx.eval_shape(lambda: DiT(CONFIG, nnx.Rngs(0))))
 GRAPHDEF, STATE = nnx.split(MODEL)
 

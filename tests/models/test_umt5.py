@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from stage_jax.evaluation.goldens import TOLERANCE, Golden, relative_error
 from stage_jax.models.stacking import flat_params, stack_params, with_params
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, relative_buckets, zero_padding
 from stage_jax.weights.table import from_torch, to_torch
 from stage_jax.weights.umt5_table import UMT5_TABLE
-from tests.goldens import TOLERANCE, Golden, drawn, load_golden, relative_error
-
-
-@pytest.fixture(autouse=True)
-def highest_precision():
-    with jax.default_matmul_precision("highest"):
-        yield
+from tests.goldens import drawn, load_golden
 
 
 @pytest.fixture(scope="module")

@@ -11,20 +11,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from stage_jax.evaluation.goldens import TOLERANCE, Golden, relative_error
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.vae import VAE, CausalConv3d, VAEConfig, doubled_conv
 from stage_jax.weights.table import from_torch, to_torch
 from stage_jax.weights.vae_table import vae_table
-from tests.goldens import TOLERANCE, Golden, drawn, load_golden, relative_error
+from tests.goldens import drawn, load_golden
 
 FORMS = ("conv3d", "concat", "sum")
 SMALL = VAEConfig(base=2, multipliers=(1, 2, 2, 2), res_blocks=1)
-
-
-@pytest.fixture(autouse=True)
-def highest_precision():
-    with jax.default_matmul_precision("highest"):
-        yield
 
 
 @pytest.fixture(scope="module")
