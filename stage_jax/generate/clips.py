@@ -13,9 +13,8 @@ from jaxtyping import UInt8
 
 from stage_jax.generate.models import Models, to_pixels
 from stage_jax.recipes.wan import flf2v_condition, flf2v_sequence
-from stage_jax.sampling.euler import euler
-from stage_jax.sampling.guidance import guided
-from stage_jax.sampling.schedule import euler_sigmas
+from stage_jax.sampling.denoise import denoise
+from stage_jax.sampling.guidance import guidance_scale, guided_velocity
 from stage_jax.story.board import Board, Pair
 
 Progress = Callable[[int, int], None]
@@ -37,33 +36,27 @@ class ClipSampler:
         self, pairs: Sequence[Pair], captions: Sequence[str], seeds: Sequence[int]
     ) -> UInt8[np.ndarray, "n frames h w 3"]:
         """A clip per pair. Words that the text encoder does not know are left out of the captions."""
-        sampling = self.models.filler.sampling
+        filler = self.models.filler
         config = self.models.codec.vae.config
         first, last = (to_pixels(np.stack([getattr(pair, end) for pair in pairs])) for end in ("start", "end"))
         sides = (side // config.spatial_stride for side in first.shape[1:3])
         shape = (config.latent_channels, config.latent_frames(self.frames), *sides)
         noise = jnp.stack([jax.random.normal(jax.random.key(seed), shape) for seed in seeds])
-        encode = self.models.captions
-        sigmas = euler_sigmas(self.steps or sampling["steps"], sampling["shift"]).astype(np.float32)
-        latents = self._sample(noise, first, last, encode(captions, allow_unknown=True), encode([""]), sigmas)
-        return self.models.codec.decode_clips(latents)
+        encode, scale = self.models.captions, guidance_scale(filler.sampling["guidance"])
+        embedded, empty = encode(captions, allow_unknown=True), encode([""])
+        return self.models.codec.decode_clips(
+            self._sample(noise, first, last, embedded, empty, filler.solver(self.steps), scale)
+        )
 
     @functools.cached_property
     def _sample(self):
-        dit, guidance = self.models.filler.dit, self.models.filler.sampling["guidance"]
-        branches = 1 if guidance == 1 else 2  # at 1 the empty caption has no say
+        def model(latent, timestep, conditions):
+            return self.models.filler.dit(flf2v_sequence(latent, conditions[0], timestep, conditions[1])).outputs[0]
 
-        def sample(noise, first, last, caption, empty, sigmas):
+        def sample(noise, first, last, caption, empty, solver, scale):
             condition = flf2v_condition(self.models.codec.vae, first, last, self.frames)
-            conditions = jnp.concatenate([condition] * branches)
-            captions = jnp.concatenate([caption, jnp.broadcast_to(empty, caption.shape)][:branches])
-
-            def velocity(latent, timestep):
-                latents, timesteps = jnp.concatenate([latent] * branches), jnp.tile(timestep, branches)
-                output = dit(flf2v_sequence(latents, conditions, timesteps, captions)).outputs[0]
-                return output if branches == 1 else guided(*jnp.split(output, 2), guidance)
-
-            return euler(velocity, noise, sigmas)
+            velocity = guided_velocity(model, (condition, caption), (condition, empty), scale)
+            return denoise(velocity, noise, solver)
 
         return jax.jit(sample)
 

@@ -20,6 +20,8 @@ from stage_jax.models.stacking import flat_params, stack_params, with_params
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.vae import VAE, VAEConfig
+from stage_jax.sampling.named import SOLVERS, solver_named
+from stage_jax.sampling.solver import Solver
 from stage_jax.weights.folder import part_hash, part_sampling, read_manifest, read_part
 
 PAIR_SAMPLING = ("steps", "shift", "guidance", "size")  # what model.json says of how STEP2 is sampled
@@ -78,6 +80,10 @@ class Denoiser:
     dit: DiT
     sampling: Mapping[str, Any]
 
+    def solver(self, steps: int | None = None) -> Solver:
+        """steps: overrides its own."""
+        return solver_named(self.sampling["solver"], steps or self.sampling["steps"], self.sampling["shift"])
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Models:
@@ -116,10 +122,14 @@ def read_captions(folder: Path) -> CaptionEncoder:
 
 
 def read_denoiser(folder: Path, part: str, needed: Sequence[str]) -> Denoiser:
-    """The DiT of a part. InputError if its way of sampling does not say all that is `needed`."""
-    sampling = part_sampling(folder, part)
+    """The DiT of a part; without a word about the solver it is sampled by Euler's. InputError if its way of sampling does not
+    say all that is `needed`."""
+    sampling = {"solver": "euler"} | part_sampling(folder, part)
     if missing := [name for name in needed if name not in sampling]:
         raise InputError(f"{folder / 'model.json'}: parts.{part}.sampling: {', '.join(missing)} missing")
+    if sampling["solver"] not in tuple(SOLVERS):
+        place = f"{folder / 'model.json'}: parts.{part}.sampling.solver"
+        raise InputError(f"{place}: found {sampling['solver']!r}, expected one of {', '.join(SOLVERS)}")
     return Denoiser(_read(folder, part, DiTConfig, DiT), sampling)
 
 

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from stage_jax.generate.models import CaptionEncoder, Denoiser
 from stage_jax.recipes.step2 import Memory, pair_sequence, pair_velocity
-from stage_jax.sampling.euler import euler
-from stage_jax.sampling.guidance import guided
-from stage_jax.sampling.schedule import euler_sigmas
+from stage_jax.sampling.denoise import denoise
+from stage_jax.sampling.guidance import guidance_scale, guided_velocity
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,22 +30,17 @@ class PairSampler:
         rounding). Guidance drops the caption only: both branches see the memory (as STAGE's release does)."""
         shape = (2, *memory.latents.shape[2:])
         noise = jnp.stack([jax.random.normal(jax.random.key(seed), shape) for seed in seeds])
-        sampling = self.step2.sampling
-        guidance = sampling["guidance"] if self.guidance is None else self.guidance
-        sigmas = euler_sigmas(self.steps or sampling["steps"], sampling["shift"]).astype(np.float32)
-        return self._sample(noise, self.captions(captions), self.captions([""]), memory, sigmas, jnp.float32(guidance))
+        guidance = self.step2.sampling["guidance"] if self.guidance is None else self.guidance
+        captions, empty = self.captions(captions), self.captions([""])
+        return self._sample(noise, captions, empty, memory, self.step2.solver(self.steps), guidance_scale(guidance))
 
     @functools.cached_property
     def _sample(self):
-        def sample(noise, caption, empty, memory, sigmas, guidance):
-            both = jnp.concatenate([caption, jnp.broadcast_to(empty, caption.shape)])
-            memories = jax.tree.map(lambda x: jnp.concatenate([x, x]), memory)
+        def model(pair, timestep, conditions):
+            return pair_velocity(self.step2.dit(pair_sequence(pair, timestep, *conditions)))
 
-            def velocity(pair, timestep):
-                sequence = pair_sequence(jnp.concatenate([pair, pair]), jnp.tile(timestep, 2), both, memories)
-                with_caption, without = jnp.split(pair_velocity(self.step2.dit(sequence)), 2)
-                return guided(with_caption, without, guidance)
-
-            return euler(velocity, noise, sigmas)
+        def sample(noise, caption, empty, memory, solver, scale):
+            velocity = guided_velocity(model, (caption, memory), (empty, memory), scale)
+            return denoise(velocity, noise, solver)
 
         return jax.jit(sample)

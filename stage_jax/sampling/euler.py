@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from stage_jax.sampling.schedule import TIMESTEPS
-
-Velocity = Callable[[Float[Array, "b *rest"], Float[Array, " b"]], Float[Array, "b *rest"]]
+from stage_jax.sampling.solver import Solver, as_levels, tabulate
 
 
-def euler(
-    velocity: Velocity, noise: Float[Array, "b *rest"], sigmas: Float[Array | np.ndarray, " steps_and_one"]
-) -> Float[Array, "b *rest"]:
-    """Follows dx/dsigma = velocity(x, timestep) from `noise` at sigmas[0] to sigmas[-1], a step between neighbours."""
-
-    def step(x, pair):
-        now, then = pair
-        return x + (then - now) * velocity(x, jnp.full(x.shape[0], TIMESTEPS * now)), None
-
-    levels = jnp.asarray(sigmas, noise.dtype)
-    return jax.lax.scan(step, noise, jnp.stack([levels[:-1], levels[1:]], axis=1))[0]
+def euler(sigmas: Float[np.ndarray, " n"], *, truncate: bool = False) -> Solver:
+    """x' = x + (s1 - s0) * velocity, written with m: s1/s0 * x + (1 - s1/s0) * m."""
+    levels = as_levels(sigmas)
+    kept = levels[1:] / levels[:-1]
+    return tabulate(levels, np.stack([kept, 1 - kept, np.zeros_like(kept)], axis=1), truncate=truncate)

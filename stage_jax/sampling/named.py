@@ -1,0 +1,20 @@
+"""Solvers by the names that users write (Wan's, and Euler's)."""
+
+from __future__ import annotations
+
+from stage_jax.errors import InputError
+from stage_jax.sampling.dpm import dpm_plus_plus
+from stage_jax.sampling.euler import euler
+from stage_jax.sampling.schedule import euler_sigmas, unipc_sigmas
+from stage_jax.sampling.solver import Solver
+from stage_jax.sampling.unipc import unipc
+
+SOLVERS = {"euler": (euler_sigmas, euler), "unipc": (unipc_sigmas, unipc), "dpm++": (euler_sigmas, dpm_plus_plus)}
+
+
+def solver_named(name: str, steps: int, shift: float) -> Solver:
+    """A solver on its own levels. InputError names those that exist."""
+    if name not in SOLVERS:
+        raise InputError(f"solver: found {name!r}, expected one of {', '.join(SOLVERS)}")
+    levels, table = SOLVERS[name]
+    return table(levels(steps, shift))
