@@ -4,6 +4,13 @@ branch are those of Wan2.1's image models. Names as in the public Wan2.1 and dif
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import jax
+from flax import nnx
+
+from stage_jax.models.dit import DiT, DiTConfig
+from stage_jax.models.stacking import LAYERS, flat_params
 from stage_jax.weights.table import Entry, Table, linear
 
 
@@ -65,3 +72,14 @@ DIT_TABLE: Table = (
     Entry("head.modulation", "head.modulation", diffusers="scale_shift_table"),
     *linear("head.head", "head.projection", diffusers="proj_out"),
 )
+
+
+def dit_shapes(config: DiTConfig) -> dict[str, jax.ShapeDtypeStruct]:
+    """Paths and shapes of a DiT's parameters, layers unstacked. Traces one layer: all of them alike."""
+    one = replace(config, layers=1, scan_layers=False)
+    shapes: dict[str, jax.ShapeDtypeStruct] = {}
+    for path, leaf in flat_params(nnx.eval_shape(lambda: DiT(one, nnx.Rngs(0)))).items():
+        first = f"{LAYERS}.0."
+        numbers = range(config.layers) if path.startswith(first) else [None]
+        shapes |= {path if i is None else f"{LAYERS}.{i}.{path.removeprefix(first)}": leaf for i in numbers}
+    return shapes

@@ -1,7 +1,10 @@
-"""Model folders: `model.json` and one safetensors file per part, in our own names, layers unstacked.
+"""Model folders: `model.json` and the safetensors files of every part, in our own names, layers unstacked.
 
     model.json            {"format": 1, "parts": {"vae": {"config": {...}, "dtype": ..., "sha256": ..., "licence": ...}}}
     vae/model.safetensors
+    dit/model-00001-of-00012.safetensors
+
+A part of several files has "files": {name: sha256} in its entry, and as its own sha256 that of their lines "NAME SHA256".
 """
 
 from __future__ import annotations
@@ -9,20 +12,27 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import unstack_params
+from stage_jax.weights.checkpoint import Checkpoint, open_files
+from stage_jax.weights.places import SUFFIX
+from stage_jax.weights.shards import Read, Specs, Tell, file_sha256, write_shards
 
 FORMAT = 1
+STEM = "model"  # of a part's files
+SHARD_BYTES = 512 << 20  # our choice: pieces that a network copies again without pain
+_SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 Config = TypeVar("Config")
 
 
@@ -37,7 +47,7 @@ def write_part(
     sampling: dict[str, Any] | None = None,
 ) -> None:
     """Writes or replaces one part of a model folder. `config` is the model's frozen dataclass, `params` its parameters by
-    dotted path, stacked or not, `sampling` how it likes to be sampled (steps, shift, guidance, size, frames, fps)."""
+    dotted path, stacked or not, `sampling` how it likes to be sampled (solver, steps, shift, guidance, size, frames, fps)."""
     arrays = {name: np.asarray(jnp.asarray(value, dtype)) for name, value in unstack_params(params).items()}
     data = save(dict(sorted(arrays.items())))
     (folder / part).mkdir(parents=True, exist_ok=True)
@@ -45,6 +55,28 @@ def write_part(
     digest = hashlib.sha256(data).hexdigest()
     entry = {"config": dataclasses.asdict(config), "dtype": dtype, "sha256": digest, "licence": licence}
     _enter(folder, part, entry | ({"sampling": sampling} if sampling else {}))
+
+
+def stream_part(
+    folder: Path, part: str, config: Any, specs: Specs, read: Read, facts: Mapping[str, Any], tell: Tell | None = None
+) -> None:
+    """`write_part` for models that do not fit into memory: `read` gives the arrays of `specs` (unstacked paths) one by one,
+    and each keeps its type. facts: what else `model.json` is to say. The caller makes it all or nothing
+    (`files.atomic_folder`).
+    """
+    (folder / part).mkdir(parents=True)
+    shards = write_shards(folder / part, STEM, specs, read, limit=SHARD_BYTES, tell=tell)
+    dtypes = sorted({np.dtype(spec.dtype).name for spec in specs.values()})
+    entry = {"config": dataclasses.asdict(config), "dtype": dtypes[0] if len(dtypes) == 1 else "mixed", **facts}
+    hashes = {shard.name: shard.sha256 for shard in shards}
+    if len(shards) == 1:
+        _enter(folder, part, entry | {"sha256": shards[0].sha256})
+    else:
+        _enter(folder, part, entry | {"sha256": _joint_sha256(hashes), "files": hashes})
+
+
+def _joint_sha256(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256("".join(f"{name} {hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
 
 
 def _enter(folder: Path, part: str, entry: dict[str, Any]) -> None:
@@ -68,26 +100,45 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_part(folder: Path, part: str, config_type: type[Config]) -> tuple[Config, dict[str, Array]]:
-    """Configuration and float32 parameters of one part."""
-    entry, path = read_entry(folder, part), folder / part / "model.safetensors"
+    """Configuration and float32 parameters of one part. `weights.stream` reads parts that are too large for this."""
+    checkpoint = open_part(folder, part)
+    config = part_config(folder, part, config_type)
+    return config, {name: jnp.asarray(checkpoint.read(name), jnp.float32) for name in checkpoint.entries}
+
+
+def part_config(folder: Path, part: str, config_type: type[Config]) -> Config:
+    """The configuration of one part."""
+    said, where = read_entry(folder, part)["config"], f"{folder / 'model.json'}: parts.{part}.config"
+    if unknown := said.keys() - {field.name for field in dataclasses.fields(config_type)}:
+        raise InputError(f"{where}: unknown {', '.join(sorted(unknown))}")
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found, though model.json names the part {part!r}") from None
-    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise InputError(f"{path}: its contents are not those that model.json names (sha256 differs)")
-    try:
-        arrays = load(data)
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a safetensors file ({error})") from None
-    names = {field.name for field in dataclasses.fields(config_type)}
-    if unknown := entry["config"].keys() - names:
-        raise InputError(f"{folder / 'model.json'}: parts.{part}.config: unknown {', '.join(sorted(unknown))}")
-    try:
-        config = config_type(**{name: as_tuples(value) for name, value in entry["config"].items()})
+        return config_type(**{name: as_tuples(value) for name, value in said.items()})
     except (TypeError, ValueError) as error:
-        raise InputError(f"{folder / 'model.json'}: parts.{part}.config: {error}") from None
-    return config, {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}
+        raise InputError(f"{where}: {error}") from None
+
+
+def open_part(folder: Path, part: str) -> Checkpoint:
+    """The arrays of one part by our unstacked paths, to be read one at a time. InputError if the files are not those that
+    `model.json` names: all of them are hashed."""
+    entry = read_entry(folder, part)
+    hashes = entry.get("files", {f"{STEM}{SUFFIX}": entry["sha256"]})
+    if "files" in entry and not _are_shards(hashes, entry["sha256"]):
+        raise InputError(f"{folder / 'model.json'}: parts.{part}.files: expected {STEM}-00001-of-... with hashes that add up")
+    paths = {folder / part / name: digest for name, digest in sorted(hashes.items())}
+    for path, digest in paths.items():
+        if not path.is_file():
+            raise InputError(f"{path}: not found, though model.json names the part {part!r}")
+        if file_sha256(path) != digest:
+            raise InputError(f"{path}: its contents are not those that model.json names (sha256 differs)")
+    return open_files(folder / part, paths, entry["config"])
+
+
+def _are_shards(hashes: Any, joint: str) -> bool:
+    return (
+        isinstance(hashes, dict)
+        and all(_SHARD.fullmatch(name) and isinstance(digest, str) for name, digest in hashes.items())
+        and _joint_sha256(hashes) == joint
+    )
 
 
 def read_entry(folder: Path, part: str) -> dict[str, Any]:

@@ -6,8 +6,7 @@ names of the original code and, where an entry gives them, those of diffusers.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -50,6 +49,7 @@ class Entry:
 
 Table: TypeAlias = tuple[Entry, ...]
 LINEAR = (1, 0)
+MOST_NAMED = 30  # faults that one line names; our choice
 
 
 def linear(torch: str, ours: str, *, bias: bool = True, diffusers: str | None = None) -> Table:
@@ -66,26 +66,29 @@ def match(
     where: str = "state dict",
     naming: Naming = "original",
 ) -> dict[str, tuple[Entry, str]]:
-    """Our path -> (its entry, its torch name), for every path of `abstract`, by names and shapes alone.
+    """Our path -> (its entry, its torch name), for every path of `abstract`, by names and shapes alone, in the order of
+    `shapes`.
 
-    abstract: our paths with anything that has the expected ``shape``. InputError, one line, names all entries that are
+    abstract: our paths with anything that has the expected ``shape``. InputError, one line, names the entries that are
     missing, unknown or of another shape than expected at once.
     """
     found: dict[str, tuple[Entry, str]] = {}
     wrong: list[str] = []
+    patterns = _by_pattern(table, naming)
     for name, shape in shapes.items():
-        known = _translate(name, table, lambda entry: entry.name(naming), lambda entry: entry.ours)
-        if known is None or known[1] not in abstract:
+        known = _find(name, patterns)
+        path = known[0].ours.replace("{i}", known[1]) if known else None
+        if known is None or path not in abstract:
             wrong.append(f"{name} is not known")
             continue
-        entry, path = known
+        entry = known[0]
         expected = entry.torch_shape(tuple(abstract[path].shape))
         if tuple(shape) != expected:
             wrong.append(f"{name} is {list(shape)}, expected {list(expected)}")
         found[path] = (entry, name)
     wrong += [f"{torch_name(path, table, naming) or path} is missing" for path in abstract if path not in found]
     if wrong:
-        raise InputError(f"{where}: {len(wrong)} entries do not fit: {'; '.join(wrong)}")
+        raise InputError(f"{where}: {len(wrong)} entries do not fit: {listed(wrong, '; ')}")
     return found
 
 
@@ -105,32 +108,54 @@ def from_torch(
 def to_torch(
     params: Mapping[str, Any], table: Table, where: str = "parameters", naming: Naming = "original"
 ) -> dict[str, np.ndarray]:
-    """The inverse of `from_torch`. InputError names all paths that the table does not know."""
-    state: dict[str, np.ndarray] = {}
-    unknown: list[str] = []
-    for path, array in params.items():
-        found = _translate(path, table, lambda entry: entry.ours, lambda entry: entry.name(naming))
-        if found is None:
-            unknown.append(path)
-        else:
-            state[found[1]] = np.ascontiguousarray(found[0].to_torch(np.asarray(array)))
-    if unknown:
-        raise InputError(f"{where}: no torch name for {', '.join(unknown)}")
-    return state
+    """The inverse of `from_torch`. InputError names the paths that the table does not know."""
+    named = torch_entries(params, table, where, naming)
+    return {name: np.ascontiguousarray(entry.to_torch(np.asarray(params[path]))) for path, (entry, name) in named.items()}
+
+
+def torch_entries(
+    paths: Iterable[str], table: Table, where: str = "parameters", naming: Naming = "original"
+) -> dict[str, tuple[Entry, str]]:
+    """Our path -> (its entry, its torch name). InputError names the paths that the table does not know."""
+    patterns = _by_pattern(table, None)
+    found = {path: _find(path, patterns) for path in paths}
+    if unknown := [path for path, known in found.items() if known is None]:
+        raise InputError(f"{where}: no torch name for {listed(unknown, ', ')}")
+    known = {path: pair for path, pair in found.items() if pair is not None}
+    return {path: (entry, entry.name(naming).replace("{i}", number)) for path, (entry, number) in known.items()}
+
+
+def likely_naming(names: Collection[str], table: Table) -> tuple[Naming, int]:
+    """The naming in which the table knows most of these entries of a torch state dict, and how many of them."""
+    namings: tuple[Naming, Naming] = ("original", "diffusers")
+    patterns = {naming: _by_pattern(table, naming) for naming in namings}
+    counts = {naming: sum(_find(name, patterns[naming]) is not None for name in names) for naming in namings}
+    best = max(namings, key=lambda naming: counts[naming])
+    return best, counts[best]
 
 
 def torch_name(path: str, table: Table, naming: Naming = "original") -> str | None:
     """The torch name of one of our paths, or None if the table does not know it."""
-    found = _translate(path, table, lambda entry: entry.ours, lambda entry: entry.name(naming))
-    return found[1] if found else None
+    found = _find(path, _by_pattern(table, None))
+    return found[0].name(naming).replace("{i}", found[1]) if found else None
 
 
-def _translate(
-    name: str, table: Table, source: Callable[[Entry], str], target: Callable[[Entry], str]
-) -> tuple[Entry, str] | None:
-    """The entry whose pattern is this name, with its name on the other side."""
-    for entry in table:
-        pattern = re.escape(source(entry)).replace(re.escape("{i}"), r"(?P<i>\d+)")
-        if found := re.fullmatch(pattern, name):
-            return entry, target(entry).replace("{i}", found.groupdict().get("i") or "")
+def _by_pattern(table: Table, naming: Naming | None) -> dict[str, Entry]:
+    """The entries by their pattern in a naming, None for ours."""
+    return {entry.ours if naming is None else entry.name(naming): entry for entry in table}
+
+
+def _find(name: str, patterns: Mapping[str, Entry]) -> tuple[Entry, str] | None:
+    """The entry whose pattern is this name, with the number that stands for its {i}."""
+    if name in patterns:
+        return patterns[name], ""
+    parts = name.split(".")
+    for i, part in enumerate(parts):
+        if part.isdecimal() and (entry := patterns.get(".".join([*parts[:i], "{i}", *parts[i + 1 :]]))):
+            return entry, part
     return None
+
+
+def listed(names: Sequence[str], separator: str) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return separator.join(names[:MOST_NAMED]) + more

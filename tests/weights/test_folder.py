@@ -8,13 +8,24 @@ import json
 import pickle
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from stage_jax.errors import InputError
-from stage_jax.weights.folder import copy_part, part_hash, part_sampling, read_manifest, read_part, write_part
+from stage_jax.weights import folder as folder_module
+from stage_jax.weights.folder import (
+    copy_part,
+    open_part,
+    part_hash,
+    part_sampling,
+    read_manifest,
+    read_part,
+    stream_part,
+    write_part,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +134,76 @@ def test_refusals(folder: Path, case: str):
     with pytest.raises(InputError, match=message) as caught:
         read_part(folder, "dit", Sizes)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose part takes three files."""
+    monkeypatch.setattr(folder_module, "SHARD_BYTES", 16)
+    arrays = {"a": np.arange(3.0, dtype=np.float32), "b": np.ones((2, 2), np.float16), "c": np.zeros(3, jnp.bfloat16)}
+    arrays |= {"d": np.zeros((), np.float32)}
+    specs = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()}
+    stream_part(tmp_path / "model", "dit", SIZES, specs, arrays.__getitem__, {"licence": "MIT"})
+    return tmp_path / "model"
+
+
+def test_a_part_of_several_files(big: Path):
+    """Each array keeps its type; the hash of the part is that of the lines of its files."""
+    entry = read_manifest(big)["parts"]["dit"]
+    assert len(entry["files"]) == 3 and (entry["dtype"], entry["licence"]) == ("mixed", "MIT")
+    config, params = read_part(big, "dit", Sizes)
+    shapes = {name: value.shape for name, value in params.items()}
+    assert config == SIZES and shapes == {"a": (3,), "b": (2, 2), "c": (3,), "d": ()}
+    np.testing.assert_array_equal(params["a"], [0, 1, 2])
+    stored = {name: array.dtype for file in (big / "dit").iterdir() for name, array in load_file(file).items()}
+    assert stored == {"a": np.float32, "b": np.float16, "c": jnp.bfloat16, "d": np.float32}
+    copy_part(big, big.parent / "other", "dit")
+    assert part_hash(big.parent / "other", "dit") == part_hash(big, "dit") == entry["sha256"]
+    assert read_part(big.parent / "other", "dit", Sizes)[1].keys() == params.keys()
+
+
+def other_files(change):
+    """Changes what model.json says of the files, and blesses it with the hash that belongs to that."""
+
+    def spoil(folder: Path) -> None:
+        files = read_manifest(folder)["parts"]["dit"]["files"]
+        change(files)
+        lines = "".join(f"{name} {files[name]}\n" for name in sorted(files))
+        digest = hashlib.sha256(lines.encode()).hexdigest()
+        edit(folder, lambda m: m["parts"]["dit"].update(files=files, sha256=digest))
+
+    return spoil
+
+
+SECOND = "model-00002-of-00003.safetensors"
+BIG_WRONG = {
+    "another byte": (lambda f: (f / "dit" / SECOND).write_bytes(bytes(9)), f"{SECOND}: its contents are not those"),
+    "a file is gone": (lambda f: (f / "dit" / SECOND).unlink(), f"{SECOND}: not found"),
+    "another hash": (lambda f: edit(f, lambda m: m["parts"]["dit"].update(sha256="0" * 64)), "with hashes that add up"),
+    "no files": (lambda f: edit(f, lambda m: m["parts"]["dit"].update(files=[])), "with hashes that add up"),
+    "a hash of a file": (other_files(lambda files: files.update({SECOND: "0" * 64})), f"{SECOND}: its contents are not those"),
+    "a path": (other_files(lambda files: files.update({"../vae/model.safetensors": "0"})), "with hashes that add up"),
+    "an absolute path": (other_files(lambda files: files.update({"/etc/passwd": "0"})), "with hashes that add up"),
+}
+
+
+@pytest.mark.parametrize("case", BIG_WRONG)
+def test_refusals_of_several_files(big: Path, case: str):
+    spoil, message = BIG_WRONG[case]
+    spoil(big)
+    with pytest.raises(InputError, match=message) as caught:
+        read_part(big, "dit", Sizes)
+    assert str(big) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_shipped_models_are_read():
+    """All parts of the assets, with the hashes that they were shipped with."""
+    assets = Path(folder_module.__file__).parents[1] / "assets" / "tiny"
+    for part, entry in read_manifest(assets)["parts"].items():
+        path = assets / part / "model.safetensors"
+        assert part_hash(assets, part) == hashlib.sha256(path.read_bytes()).hexdigest()
+        opened = open_part(assets, part)
+        assert opened.config == entry["config"] and opened.entries.keys() == load_file(path).keys()
 
 
 def test_names_in_a_manifest_open_no_other_files(folder: Path, tmp_path: Path):

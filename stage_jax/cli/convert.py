@@ -1,0 +1,59 @@
+"""`stage convert SRC DST`: torch weights into a model folder."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from stage_jax.cli.arguments import refuse, whole
+from stage_jax.progress import Progress
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser(
+        "convert", help="torch weights into a model folder", description="Makes a model folder of a Wan DiT's weights."
+    )
+    parser.add_argument(
+        "source", metavar="SRC", type=Path, help="Wan's folder, diffusers' folder, or one .safetensors file (ComfyUI)"
+    )
+    parser.add_argument("destination", metavar="DST", type=Path, help="a new or empty folder")
+    parser.add_argument("--low", metavar="SRC", type=Path, help="the expert for low noise, where it is a file of its own")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), help="of all weights (default: each keeps its own)"
+    )
+    parser.add_argument("--heads", metavar="N", type=whole(1, 1024), help="if neither the size nor a config.json tells")
+    parser.add_argument("--licence", metavar="NAME", default="unknown", help="of the weights, noted in model.json")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, unknown: list[str]) -> None:
+    refuse(unknown)
+    from stage_jax.weights.convert import convert
+
+    began = time.monotonic()
+    with Progress() as progress:
+        done = convert(
+            args.source,
+            args.destination,
+            low=args.low,
+            dtype=args.dtype,
+            heads=args.heads,
+            licence=args.licence,
+            sampling=_sampling,
+            step=progress.step,
+        )
+    family = done.model or f"a DiT of {done.config.layers} layers and {done.config.dim} channels"
+    if not done.whole:
+        family = f"one of the two experts of {family}"
+    sizes = f"{done.parameters:,} parameters in {done.entries:,} entries"
+    print(f"{family}: {' and '.join(done.parts)}, {sizes}, {time.monotonic() - began:.1f} s")
+
+
+def _sampling(model: str) -> dict[str, Any] | None:
+    """How Wan's released models are sampled."""
+    from stage_jax.sampling.defaults import DEFAULTS
+
+    return dataclasses.asdict(DEFAULTS[model]) if model in DEFAULTS else None

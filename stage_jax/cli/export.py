@@ -1,0 +1,38 @@
+"""`stage export SRC DST --format ...`: a model folder's DiT as other programs read it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from stage_jax.cli.arguments import refuse
+from stage_jax.errors import InputError
+from stage_jax.progress import Progress
+
+FORMATS = ("original", "diffusers", "comfy")
+PREFIXES = ("model.diffusion_model.", "diffusion_model.")
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    parser = verbs.add_parser(
+        "export", help="a model folder's DiT for other programs", description="Writes a model folder's DiT as torch weights."
+    )
+    parser.add_argument("source", metavar="SRC", type=Path, help="a model folder")
+    parser.add_argument("destination", metavar="DST", type=Path, help="a new or empty folder")
+    parser.add_argument("--format", choices=FORMATS, required=True, help="whose names and files")
+    parser.add_argument("--prefix", choices=PREFIXES, help="before every name, with --format comfy (default: none)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, unknown: list[str]) -> None:
+    refuse(unknown)
+    if args.prefix and args.format != "comfy":
+        raise InputError(f"--prefix: found with --format {args.format}, expected with --format comfy")
+    from stage_jax.weights.export import export
+
+    began = time.monotonic()
+    with Progress() as progress:
+        done = export(args.source, args.destination, args.format, prefix=args.prefix or "", step=progress.step)
+    sizes = f"{done.parameters:,} parameters in {done.entries:,} entries"
+    print(f"{args.format}: {' and '.join(done.parts)}, {sizes}, {time.monotonic() - began:.1f} s")

@@ -1,0 +1,147 @@
+"""Where a checkpoint's files lie: a folder of shards with or without an index, or one file. Nothing outside is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stage_jax.errors import InputError
+from stage_jax.weights.header import MOST_JSON
+
+PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
+STEM = "diffusion_pytorch_model"  # of the files in Wan's own folders and in diffusers'
+SUFFIX = ".safetensors"
+EXPERTS = {"original": ("high_noise_model", "low_noise_model"), "diffusers": ("transformer", "transformer_2")}
+_NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Place:
+    """path: what was asked for. index: the index file, if there is one, and the weight_map (entry -> file) in it."""
+
+    path: Path
+    files: tuple[Path, ...]
+    config: Mapping[str, Any]
+    index: Path | None = None
+    weight_map: Mapping[str, str] | None = None
+
+
+def experts(path: Path) -> dict[str, Path]:
+    """Part of a model folder -> the folder or file of its checkpoint: `dit`, and where there is one for the low noise
+    `dit_low`. diffusers calls the high-noise one `transformer`, the low-noise one `transformer_2`.
+    """
+    for high, low in EXPERTS.values():
+        found = {part: path / name for part, name in (("dit", high), ("dit_low", low)) if os.path.lexists(path / name)}
+        if not found:
+            continue
+        single = high == "transformer" and "dit" in found and not _names_second(path / "model_index.json")
+        if len(found) < 2 and not single:
+            raise InputError(f"{path / (low if 'dit' in found else high)}: not found, expected the other expert there")
+        for place in found.values():
+            _real_inside(place, path)
+        return found
+    return {"dit": path}
+
+
+def find(path: Path) -> Place:
+    """The files of one checkpoint. InputError if there are none, if some are missing, or if one lies elsewhere."""
+    real = _real(path)
+    if real.is_file():
+        if path.suffix.lower() in PICKLES:
+            raise InputError(f"{path}: a pickle of PyTorch, which could run anything; expected safetensors")
+        return Place(path, (path,), {})
+    if not real.is_dir():
+        raise InputError(f"{path}: neither a file nor a folder")
+    config = read_json(path / "config.json", path) if os.path.lexists(path / "config.json") else {}
+    indices = sorted(path.glob("*.safetensors.index.json"))
+    if len(indices) > 1:
+        raise InputError(f"{path}: found {len(indices)} indices ({indices[0].name}, {indices[1].name}), expected one")
+    if not indices:
+        return Place(path, _shards(path), config)
+    weight_map = _weight_map(indices[0], path)
+    files = tuple(path / name for name in sorted(set(weight_map.values())))
+    if missing := [file.name for file in files if not os.path.lexists(file)]:
+        raise InputError(f"{indices[0]}: names {', '.join(missing)}, not found beside it")
+    for file in files:
+        _file_inside(file, path)
+    return Place(path, files, config, indices[0], weight_map)
+
+
+def read_json(path: Path, folder: Path) -> dict[str, Any]:
+    """A JSON object from a file of this folder."""
+    real = _file_inside(path, folder)
+    if (size := real.stat().st_size) > MOST_JSON:
+        raise InputError(f"{path}: {size:,} bytes, expected {MOST_JSON:,} at most")
+    try:
+        value = json.loads(real.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return value
+
+
+def _names_second(model_index: Path) -> bool:
+    """Whether diffusers' model_index.json speaks of a second transformer (["diffusers", class], else [null, null])."""
+    if not os.path.lexists(model_index):
+        return False
+    second = read_json(model_index, model_index.parent).get("transformer_2")
+    return isinstance(second, list) and any(second)
+
+
+def _weight_map(index: Path, folder: Path) -> dict[str, str]:
+    names = read_json(index, folder).get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise InputError(f"{index}: expected a weight_map of entries to files")
+    for name in names.values():
+        if Path(name).name != name or name in ("", "..") or "\0" in name:
+            raise InputError(f"{index}: names the file {name!r}, expected one beside it")
+    return names
+
+
+def _shards(folder: Path) -> tuple[Path, ...]:
+    """The files of a folder without an index; numbered ones have to be there from the first to the last."""
+    files = sorted(folder.glob(f"{STEM}*{SUFFIX}")) or sorted(folder.glob(f"*{SUFFIX}"))
+    if not files:
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
+        raise InputError(f"{folder}: no {SUFFIX} file in it, found {there}")
+    if len(files) > 1 and not files[0].name.startswith(STEM):
+        raise InputError(f"{folder}: found {len(files)} models ({files[0].name}, {files[1].name}), expected one of them")
+    for file in files:
+        _file_inside(file, folder)
+        if numbered := _NUMBERED.fullmatch(file.name):
+            stem, count = numbered[1], int(numbered[3])
+            wanted = (f"{stem}-{i:05d}-of-{count:05d}{SUFFIX}" for i in range(1, count + 1))
+            if missing := next((name for name in wanted if folder / name not in files), None):
+                raise InputError(f"{folder / missing}: not found, {file.name} is one of {count}")
+    return tuple(files)
+
+
+def _file_inside(path: Path, folder: Path) -> Path:
+    real = _real_inside(path, folder)
+    if not real.is_file():
+        raise InputError(f"{path}: not a file")
+    return real
+
+
+def _real_inside(path: Path, folder: Path) -> Path:
+    """The path without links. InputError if it leads out of the folder, but for the blobs of a Hugging Face cache:
+    `models--X/snapshots/REVISION/...` there is made of links to `models--X/blobs/...`.
+    """
+    real, root = _real(path), _real(folder)
+    roots = [root, *(parent.parent.parent / "blobs" for parent in (root, *root.parents) if parent.parent.name == "snapshots")]
+    if not any(real.is_relative_to(allowed) for allowed in roots):
+        raise InputError(f"{path}: leads out of {folder}, to {real}")
+    return real
+
+
+def _real(path: Path) -> Path:
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened ({error.strerror})") from None

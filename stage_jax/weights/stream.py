@@ -1,0 +1,101 @@
+"""Parameters from files onto devices, one array at a time: the host holds about one layer's array, the devices the
+parameters and one layer's array."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jaxtyping import Array, Int, Shaped
+
+from stage_jax.errors import InputError
+from stage_jax.models.stacking import LAYERS
+from stage_jax.weights.checkpoint import Checkpoint
+from stage_jax.weights.table import Table, likely_naming, listed, match
+
+
+def load_params(
+    source: Checkpoint,
+    table: Table | None,
+    abstract: Mapping[str, Any],
+    shardings: Mapping[str, Sharding] | None = None,
+    dtype: Any = None,
+) -> dict[str, Array]:
+    """Parameters by the paths of `abstract` (`stacking.flat_params` of an abstract model, its layers stacked or not).
+
+    source: `open_checkpoint` with the table of its torch names, in whichever naming; or `folder.open_part` and None, for our
+    own names. shardings: of every path, whole stacks; None puts all on the first device. dtype: of the parameters, that of
+    `abstract` if None. Reads in the order of the files. InputError for entries that are missing, unknown or of other shapes.
+    """
+    targets = _targets(abstract)
+    shapes = {path: jax.ShapeDtypeStruct(_shape(abstract[name], layer), jnp.float32) for path, (name, layer) in targets.items()}
+    params: dict[str, Array] = {}
+    for path, read in _readers(source, table, shapes).items():
+        name, layer = targets[path]
+        sharding = shardings[name] if shardings else SingleDeviceSharding(jax.local_devices()[0])
+        kind = jnp.dtype(dtype or abstract[name].dtype)
+        if layer is None:
+            params[name] = _put(read(), sharding).astype(kind)
+            continue
+        if name not in params:
+            params[name] = jnp.zeros(abstract[name].shape, kind, device=sharding)
+        params[name] = _setter(sharding)(params[name], _put(read(), _of_layer(sharding)), layer)
+    return params
+
+
+def check_shapes(source: Checkpoint, abstract: Mapping[str, Any]) -> None:
+    """InputError unless the source, in our own names, holds exactly the paths of `abstract`, in their shapes."""
+    expected = {path: tuple(leaf.shape) for path, leaf in abstract.items()}
+    if differ := sorted({path for path, _ in expected.items() ^ source.shapes.items()}):
+        raise InputError(f"{source.where}: weights that do not fit the config in model.json: {listed(differ, ', ')}")
+
+
+def _targets(abstract: Mapping[str, Any]) -> dict[str, tuple[str, int | None]]:
+    """Our unstacked path -> (path in `abstract`, layer of its stack or None)."""
+    targets: dict[str, tuple[str, int | None]] = {}
+    for name, leaf in abstract.items():
+        first, _, rest = name.partition(".")
+        if first == LAYERS and not rest.partition(".")[0].isdecimal():
+            targets |= {f"{LAYERS}.{i}.{rest}": (name, i) for i in range(leaf.shape[0])}
+        else:
+            targets[name] = (name, None)
+    return targets
+
+
+def _shape(leaf: Any, layer: int | None) -> tuple[int, ...]:
+    return tuple(leaf.shape if layer is None else leaf.shape[1:])
+
+
+def _readers(source: Checkpoint, table: Table | None, shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """Our unstacked path -> what reads its array, in our layout; in the order of the source."""
+    if table is None:
+        check_shapes(source, shapes)
+        return {path: functools.partial(source.read, path) for path in source.entries}
+    found = match(source.shapes, table, shapes, str(source.where), likely_naming(source.entries, table)[0])
+    return {path: lambda entry=entry, name=name: entry.to_ours(source.read(name)) for path, (entry, name) in found.items()}
+
+
+def _put(array: Shaped[np.ndarray, "..."], sharding: Sharding) -> Shaped[Array, "..."]:
+    """Onto the sharding; each device is given its part only."""
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def _of_layer(sharding: Sharding) -> Sharding:
+    """The sharding of one layer of a stack that has this sharding."""
+    if isinstance(sharding, NamedSharding):
+        return NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
+    return sharding
+
+
+@functools.cache
+def _setter(sharding: Sharding):
+    return jax.jit(_set_layer, donate_argnums=0, out_shardings=sharding)
+
+
+def _set_layer(stack: Shaped[Array, "l *n"], layer: Shaped[Array, "*n"], index: Int[Array, ""]) -> Shaped[Array, "l *n"]:
+    return jax.lax.dynamic_update_index_in_dim(stack, layer.astype(stack.dtype), index, 0)
