@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import stage_jax
-from stage_jax.cli import data, film, train
+from stage_jax.cli import bench, convert, data, export, film, parity, train
 from stage_jax.errors import InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `stage` with `arguments` (or the process's); returns the exit code. What is a bug of ours is not caught."""
     try:
         parsed, rest = make_parser().parse_known_args(arguments)
-        parsed.run(parsed, rest)
+        code = parsed.run(parsed, rest)
     except InputError as error:
         return _complain(str(error), BAD_INPUT)
     except BrokenPipeError:  # whoever read what we print has gone
@@ -38,15 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(in_words(error), BAD_INPUT)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
-    return 0
+    return code or 0
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs; each one's `run` takes the parsed arguments and those that nothing parsed."""
+    """The parser of all verbs; each one's `run` takes the parsed arguments and those that nothing parsed, and
+    may return an exit code."""
     parser = _Parser(prog="stage", description="A story goes in, a film comes out.")
     parser.add_argument("--version", action="version", version=f"stage {stage_jax.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
-    for verb in (film, train, data):
+    for verb in (film, train, data, convert, export, parity, bench):
         verb.add_parser(verbs)
     return parser
 

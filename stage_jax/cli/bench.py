@@ -1,0 +1,53 @@
+"""`stage bench wan`: measured ratios against a peer, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+from pathlib import Path
+
+from stage_jax.cli.arguments import refuse, whole
+from stage_jax.progress import Progress
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    kinds = verbs.add_parser(
+        "bench", help="measured ratios against a peer", description="Times us and a peer in turns, on this machine."
+    ).add_subparsers(title="kinds", metavar="KIND", required=True)
+    parser = kinds.add_parser(
+        "wan", help="the DiT against diffusers in torch", description="A small Wan DiT: forward, and forward + backward."
+    )
+    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
+    parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="for wan.json and wan.png")
+    parser.set_defaults(run=run_wan)
+
+
+def run_wan(args: argparse.Namespace, unknown: list[str]) -> None:
+    refuse(unknown)
+    from stage_jax import files
+    from stage_jax.bench.wan import OURS, PEER, bench_wan
+    from stage_jax.evaluation.figures import Figure
+    from stage_jax.evaluation.sheets import bar_chart
+    from stage_jax.film.png import write_png
+
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+    with Progress() as progress:
+        result = bench_wan(rounds=args.rounds, threads=args.threads, progress=progress.step)
+    print(f"{'':20s}{OURS:>12s}{PEER:>12s}{'ratio':>8s}   (medians of {args.rounds} rounds in seconds; ratios paired)")
+    bars = {}
+    for timing in result.timings:
+        ours, peer = (statistics.median(timing.seconds[name]) for name in (OURS, PEER))
+        ratios = timing.ratios(OURS, PEER)
+        ratio = timing.ratio(OURS, PEER)
+        print(f"{timing.work:20s}{ours:12.3f}{peer:12.3f}{ratio:8.2f}   {min(ratios):.2f} to {max(ratios):.2f}")
+        bars[f"{timing.work}: {ratio:.2f}"] = [
+            Figure("bench", timing.work, name, "s", value, None, args.rounds, 0) for name, value in ((OURS, ours), (PEER, peer))
+        ]
+    print("differences: " + ", ".join(f"{name} {value:.1e}" for name, value in result.differences.items()))
+    if args.out:
+        files.write_text(args.out / "wan.json", json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+        write_png(args.out / "wan.png", bar_chart("Wan DiT, seconds", bars))

@@ -1,0 +1,53 @@
+"""The benchmark against diffusers, at a tiny size: both contenders compute the same, and the verb prints ratios."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stage_jax.bench import wan
+from stage_jax.bench.contest import Timing
+from stage_jax.cli.main import main
+from stage_jax.errors import InputError
+from stage_jax.models.dit import DiTConfig
+
+TINY = DiTConfig(dim=24, ffn_dim=32, heads=2, layers=2, text_dim=6, text_len=4, freq_dim=16, scan_layers=False)
+LATENT = (1, 16, 2, 4, 4)
+
+
+@pytest.mark.torch
+def test_the_contenders_agree():
+    pytest.importorskip("diffusers")
+    result = wan.bench_wan(rounds=1, threads=1, config=TINY, latent=LATENT)
+    assert [timing.work for timing in result.timings] == [wan.FORWARD, wan.TRAINING]
+    assert all(len(values) == 1 and values[0] > 0 for timing in result.timings for values in timing.seconds.values())
+    assert result.differences["output"] < 2e-5 and result.differences["gradients"] < 1e-4
+
+
+@pytest.mark.torch
+def test_a_peer_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """A ratio between programs that differ means nothing."""
+    pytest.importorskip("diffusers")
+    monkeypatch.setattr(wan, "AGREE", 0.0)
+    with pytest.raises(InputError, match="differ by"):
+        wan.bench_wan(rounds=1, threads=1, config=replace(TINY, layers=1), latent=LATENT)
+
+
+def test_without_diffusers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(wan.importlib.util, "find_spec", lambda name: None)
+    assert main(["bench", "wan"]) == 2
+    assert "diffusers is not installed" in capsys.readouterr().err
+
+
+def test_what_is_printed_and_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    timing = Timing(wan.FORWARD, {wan.OURS: (1.0, 2.0, 3.0), wan.PEER: (2.0, 4.0, 4.0)})
+    made = wan.WanBench((timing,), {"output": 1e-6, "gradients": 2e-6})
+    monkeypatch.setattr(wan, "bench_wan", lambda **_: made)
+    assert main(["bench", "wan", "--rounds", "3", "--out", str(tmp_path / "new" / "bench")]) == 0
+    printed = capsys.readouterr().out
+    assert "forward" in printed and "0.50   0.50 to 0.75" in printed
+    assert json.loads((tmp_path / "new" / "bench" / "wan.json").read_text())["timings"][0]["work"] == wan.FORWARD
+    assert (tmp_path / "new" / "bench" / "wan.png").read_bytes().startswith(b"\x89PNG")
