@@ -1,4 +1,4 @@
-# make demo | test | test-all | smoke | lock      PYTHON=python3.12 and VENV=folder choose another interpreter and environment
+# make demo | test | test-torch | test-all | smoke | lock      PYTHON=python3.12 and VENV=folder choose another interpreter and environment
 PYTHON ?= python3
 VENV ?= .venv
 UV ?= uv
@@ -6,7 +6,7 @@ UV ?= uv
 bin := $(abspath $(VENV))/bin
 ready := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-all lint smoke lock
+.PHONY: demo test test-slow test-torch test-all lint smoke lock
 
 demo: $(ready)
 	$(bin)/stage film stage_jax/assets/demo.fountain --out out/demo --seed 0
@@ -18,6 +18,12 @@ test: lint
 
 test-slow: $(ready)
 	$(bin)/python -m pytest -m slow
+
+# The comparisons with PyTorch and diffusers, live; installs the extra `torch`.
+test-torch: $(ready)
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[torch]'
+	$(bin)/python -c 'import diffusers, torch'
+	$(bin)/python -m pytest -m torch
 
 test-all: lint
 	$(bin)/python -m pytest
