@@ -15,7 +15,7 @@ from stage_jax.models.dit import DiTConfig
 from stage_jax.models.sequence import TokenSequence
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.zoo import DITS
-from stage_jax.recipes.wan import flf2v_sequence, i2v_sequence, t2v_sequence
+from stage_jax.recipes.wan import flf2v_sequence, i2v_sequence, t2v_sequence, ti2v_sequence
 from stage_jax.weights.convert import convert
 from stage_jax.weights.export import export
 from stage_jax.weights.folder import open_part
@@ -27,7 +27,7 @@ torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.torch
 
-FORMS = ["wan2.1-t2v-tiny", "wan2.1-i2v-tiny", "wan2.1-flf2v-tiny"]
+FORMS = ["wan2.1-t2v-tiny", "wan2.1-i2v-tiny", "wan2.1-flf2v-tiny", "wan2.2-i2v-tiny", "wan2.2-ti2v-tiny"]
 FILE = f"{STEM}.safetensors"
 TOLERANCE = 2e-5  # two float32 implementations
 
@@ -70,20 +70,32 @@ def inputs(config: DiTConfig) -> dict[str, np.ndarray]:
     return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()} | {"t": np.float32([731.0])}
 
 
+def first_frame_is_clean(config: DiTConfig) -> bool:
+    """The form whose tokens have two timesteps."""
+    return config == DITS["wan2.2-ti2v-tiny"]
+
+
 def sequence(config: DiTConfig, given: dict[str, np.ndarray]) -> TokenSequence:
     arrays = {name: jnp.asarray(array) for name, array in given.items()}
     x, y, t, caption = (arrays[name] for name in ("x", "y", "t", "caption"))
+    if first_frame_is_clean(config):
+        return ti2v_sequence(x[:, :, :1], x[:, :, 1:], t, caption)
     if config.image_positions:
         return flf2v_sequence(x, y, t, caption, arrays["image"])
-    return i2v_sequence(x, y, t, caption, arrays["image"][:, 0]) if config.image_dim else t2v_sequence(x, t, caption)
+    if y.shape[1]:
+        return i2v_sequence(x, y, t, caption, arrays["image"][:, 0] if config.image_dim else None)
+    return t2v_sequence(x, t, caption)
 
 
 def of_diffusers(model, config: DiTConfig, given: dict[str, np.ndarray]) -> np.ndarray:
     image = torch.from_numpy(given["image"][0]) if config.image_dim else None
+    frames, height, width = given["x"].shape[2:]
+    tokens = np.arange(frames * height * width // 4) >= height * width // 4  # those past the first latent frame
+    timestep = given["t"][:, None] * tokens if first_frame_is_clean(config) else given["t"]
     with torch.no_grad():
         return model(
             hidden_states=torch.from_numpy(np.concatenate([given["x"], given["y"]], axis=1)),
-            timestep=torch.from_numpy(given["t"]),
+            timestep=torch.from_numpy(timestep.astype(np.float32)),
             encoder_hidden_states=torch.from_numpy(given["caption"]),
             encoder_hidden_states_image=image,
             return_dict=False,
@@ -93,7 +105,7 @@ def of_diffusers(model, config: DiTConfig, given: dict[str, np.ndarray]) -> np.n
 def ours(folder: Path, config: DiTConfig, given: dict[str, np.ndarray]) -> np.ndarray:
     model = abstract(config)
     params = load_params(open_part(folder, "dit"), None, flat_params(model))
-    return np.asarray(run(with_params(model, params), sequence(config, given), options={}).outputs[0])
+    return np.concatenate(run(with_params(model, params), sequence(config, given), options={}).outputs, axis=2)
 
 
 @pytest.mark.parametrize("name", FORMS)
