@@ -19,7 +19,7 @@ test: lint
 test-slow: $(ready)
 	$(bin)/python -m pytest -m slow
 
-# The comparisons with PyTorch and diffusers, live; installs the extra `torch`.
+# The comparisons with PyTorch and diffusers, live; installs the extra `torch`: best with a VENV of its own.
 test-torch: $(ready)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[torch]'
 	$(bin)/python -c 'import diffusers, torch'

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from stage_jax.errors import InputError
@@ -52,26 +53,30 @@ def compete(
     *,
     rounds: int,
     cpus: int | None = None,
+    ready: Callable[[], None] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Timing]:
-    """Runs every piece of work `rounds` times on each contender, A B A B, after a round that does not count.
+    """Runs every piece of work `rounds` times on each contender, A B, B A, A B, after a round that does not count.
 
-    cpus: how many of this process's processors both may use. InputError if there are fewer, or if a contender dies."""
+    cpus: how many of this process's processors both may use (told by Linux only). ready: called when all contenders are.
+    InputError if there are fewer processors, or if a contender dies."""
     available = sorted(os.sched_getaffinity(0))
     if cpus is not None and cpus > len(available):
         raise InputError(f"--threads: found {cpus}, expected at most the {len(available)} processors of this machine")
     places = available[:cpus]
-    running = {c.name: _start(c, places) for c in contenders}
+    running: dict[str, subprocess.Popen[str]] = {}
     seconds: dict[str, dict[str, list[float]]] = {work: {c.name: [] for c in contenders} for work in works}
     try:
         for contender in contenders:
+            running[contender.name] = _start(contender, places)
+        for contender in contenders:
             _listen(contender, running[contender.name])
+        if ready:
+            ready()
         for done in range(rounds + 1):
             for work in works:
-                for contender in contenders:
-                    process = running[contender.name]
-                    print(work, file=process.stdin, flush=True)
-                    took = _listen(contender, process)["seconds"]
+                for contender in contenders if done % 2 else contenders[::-1]:
+                    took = _ask(contender, running[contender.name], work)
                     if done:
                         seconds[work][contender.name].append(took)
             if progress:
@@ -92,6 +97,13 @@ def _start(contender: Contender, places: Sequence[int]) -> subprocess.Popen[str]
         env=os.environ | {"OMP_NUM_THREADS": str(len(places)), "JAX_PLATFORMS": "cpu"},
         preexec_fn=lambda: os.sched_setaffinity(0, places),
     )
+
+
+def _ask(contender: Contender, process: subprocess.Popen[str], work: str) -> float:
+    """Seconds that one piece of work took."""
+    with suppress(BrokenPipeError):  # it has died; what it had to say is said by _listen
+        print(work, file=process.stdin, flush=True)
+    return _listen(contender, process)["seconds"]
 
 
 def _listen(contender: Contender, process: subprocess.Popen[str]) -> dict[str, Any]:

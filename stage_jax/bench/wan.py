@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import json
+import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -15,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from stage_jax.bench.contest import Contender, Timing, compete
 from stage_jax.errors import InputError
-from stage_jax.evaluation.goldens import draw, relative_error
+from stage_jax.evaluation.goldens import draw, largest_difference, relative_error
 from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.stacking import flat_params
 from stage_jax.weights.dit_table import DIT_TABLE
@@ -32,10 +35,12 @@ LATENT = (1, 16, 8, 32, 32)
 
 @dataclasses.dataclass(frozen=True)
 class WanBench:
-    """differences: of the output and of the gradients of all parameters, relative to the peer's largest value."""
+    """differences: of the output and of the gradients of all parameters, relative to the peer's largest value. setting: what
+    was timed, where, with which versions."""
 
     timings: tuple[Timing, ...]
     differences: dict[str, float]
+    setting: dict[str, Any]
 
 
 def bench_wan(
@@ -57,21 +62,31 @@ def bench_wan(
             Contender(OURS, "stage_jax.bench.wan_jax", (folder,)),
             Contender(PEER, "stage_jax.bench.wan_torch", (folder,)),
         ]
-        timings = compete(contenders, (FORWARD, TRAINING), rounds=rounds, cpus=threads, progress=progress)
-        ours, peer = (load_file(place / f"{name}.safetensors") for name in (OURS, PEER))
+        differences: dict[str, float] = {}
+
+        def check() -> None:
+            ours, peer = (load_file(place / f"{name}.safetensors") for name in (OURS, PEER))
+            differences.update(compare(ours, peer))
+
+        timings = compete(contenders, (FORWARD, TRAINING), rounds=rounds, cpus=threads, ready=check, progress=progress)
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "torch", "diffusers")}
+    setting = {"threads": threads or len(os.sched_getaffinity(0)), "latent": latent, "versions": versions}
+    return WanBench(tuple(timings), differences, setting | {"config": dataclasses.asdict(config)})
+
+
+def compare(ours: Mapping[str, np.ndarray], peer: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How far the output and the gradients are apart. InputError if that is too far, or not a number."""
+    names = [name for name in peer if name != "output"]
+    floor = 1e-3 * max(float(np.abs(peer[name]).max()) for name in names)  # of a gradient that is all but zero
     differences = {
         "output": relative_error(ours["output"], peer["output"]),
-        "gradients": max(_difference(ours[name], peer[name], peer) for name in peer if name != "output"),
+        "gradients": max(
+            largest_difference(ours[name], peer[name]) / max(float(np.abs(peer[name]).max()), floor) for name in names
+        ),
     }
-    if wrong := [name for name, value in differences.items() if value > AGREE]:
+    if wrong := [name for name, value in differences.items() if not value <= AGREE]:
         raise InputError(f"bench wan: {wrong[0]} differ by {differences[wrong[0]]:.1e}, expected at most {AGREE:.0e}")
-    return WanBench(tuple(timings), differences)
-
-
-def _difference(ours: np.ndarray, peer: np.ndarray, all_of_peer: dict[str, np.ndarray]) -> float:
-    """Of one gradient, over its largest value, or a thousandth of the largest of all where it is all but zero."""
-    floor = 1e-3 * max(float(np.abs(value).max()) for name, value in all_of_peer.items() if name != "output")
-    return float(np.abs(ours - peer).max()) / max(float(np.abs(peer).max()), floor)
+    return differences
 
 
 def write_task(folder: Path, config: DiTConfig, latent: tuple[int, ...], seed: int = 0) -> None:

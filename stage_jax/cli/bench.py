@@ -47,6 +47,7 @@ def run_wan(args: argparse.Namespace, unknown: list[str]) -> None:
         bars[f"{timing.work}: {ratio:.2f}"] = [
             Figure("bench", timing.work, name, "s", value, None, args.rounds, 0) for name, value in ((OURS, ours), (PEER, peer))
         ]
+    print(f"{result.setting['threads']} threads; " + ", ".join(f"{n} {v}" for n, v in result.setting["versions"].items()))
     print("differences: " + ", ".join(f"{name} {value:.1e}" for name, value in result.differences.items()))
     if args.out:
         files.write_text(args.out / "wan.json", json.dumps(dataclasses.asdict(result), indent=1) + "\n")

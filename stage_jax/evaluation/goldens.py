@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ from stage_jax.weights.checkpoint import open_checkpoint
 
 # The reference computes in float32; what is left is the order of its sums (facts of Wan: 3e-6 is reached).
 TOLERANCE = 1e-5
+MOST = 10_000_000  # numbers of one weight, our choice: goldens are of tiny models
 
 
 @dataclass(frozen=True)
 class Golden:
-    """model: the reference constructor's arguments. weights: the state dict, torch names. io: the arrays."""
+    """model: the reference constructor's arguments. weights: the state dict, torch names. io: the arrays. seed: of all that is
+    drawn. cases: of the samplers, SOLVER_STEPS_SHIFT."""
 
     name: str
     kind: str
@@ -36,18 +39,20 @@ class Golden:
     weights: dict[str, np.ndarray]
     io: dict[str, np.ndarray]
     seed: int
+    cases: tuple[str, ...]
 
 
 def read_golden(folder: Path) -> Golden:
     """The golden in a folder; InputError if it is none."""
     config = _read_config(folder / "config.json")
     stored, seed = folder / "weights.safetensors", config.get("weight_seed", 0)
-    if stored.exists():
+    if os.path.lexists(stored):
         checkpoint = open_checkpoint(stored)
         weights = {name: checkpoint.read(name) for name in checkpoint.entries}
     else:
         weights = {name: draw(name, tuple(shape), seed) for name, shape in config.get("weights", {}).items()}
-    return Golden(folder.name, config["kind"], config.get("model", {}), weights, _read_arrays(folder / "io.npz"), seed)
+    arrays, cases = _read_arrays(folder / "io.npz"), tuple(config.get("cases", ()))
+    return Golden(folder.name, config["kind"], config.get("model", {}), weights, arrays, seed, cases)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -57,11 +62,16 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not found, expected the folder of a golden") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
-    kinds = {"kind": str, "model": dict, "weights": dict, "weight_seed": int}
+    kinds = {"kind": str, "model": dict, "weights": dict, "weight_seed": int, "cases": list}
     if not isinstance(config, dict) or "kind" not in config:
         raise InputError(f"{path}: expected a golden with its kind")
     if wrong := [name for name, kind in kinds.items() if name in config and not isinstance(config[name], kind)]:
         raise InputError(f"{path}: {wrong[0]}: found {config[wrong[0]]!r}")
+    for name, shape in config.get("weights", {}).items():
+        if not (isinstance(shape, list) and all(type(side) is int and 0 < side <= MOST for side in shape)):
+            raise InputError(f"{path}: weights: {name}: found the shape {shape!r}, expected sides of 1 to {MOST:,}")
+        if math.prod(shape) > MOST:
+            raise InputError(f"{path}: weights: {name}: {math.prod(shape):,} numbers, a golden has at most {MOST:,}")
     return config
 
 
@@ -99,7 +109,9 @@ def draw_input(name: str, shape: tuple[int, ...], seed: int) -> Float[np.ndarray
 
 
 def largest_difference(found: Shaped[AnyArray, "*n"], expected: Shaped[AnyArray, "*n"]) -> float:
-    """Largest absolute difference; inf where the result is not finite."""
+    """Largest absolute difference; inf where the result is not finite. ValueError for arrays of different shapes."""
+    if found.shape != expected.shape:
+        raise ValueError(f"found the shape {found.shape}, expected {expected.shape}")
     difference = np.abs(np.asarray(found, np.float64) - np.asarray(expected)).max()
     return float(difference) if np.isfinite(difference) else math.inf
 

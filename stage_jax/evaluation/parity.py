@@ -59,9 +59,11 @@ def compare(golden: Golden) -> Comparison | None:
     try:
         with jax.default_matmul_precision("highest"):
             pairs = KINDS[golden.kind](golden)
+        largest = max(largest_difference(found, expected) for found, expected in pairs.values())
     except KeyError as missing:
         raise InputError(f"{golden.name}: {missing} is not in this golden, a {golden.kind} needs it") from None
-    largest = max(largest_difference(found, expected) for found, expected in pairs.values())
+    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise InputError(f"{golden.name}: no {golden.kind} can be made of this golden ({error})") from None
     return Comparison(golden.name, golden.kind, largest, max(relative_error(*pair) for pair in pairs.values()))
 
 
@@ -173,7 +175,7 @@ def sampler_pairs(golden: Golden) -> Pairs:
         return turned + 0.5 * jnp.cos(3 * t / 1000).reshape(-1, 1, 1, 1, 1) * x
 
     pairs: Pairs = {}
-    for case in sorted(name.removesuffix("_traj") for name in io if name.endswith("_traj")):
+    for case in golden.cases:
         name, steps, shift = case.rsplit("_", 2)
         solver = solver_named({"dpmpp": "dpm++"}.get(name, name), int(steps), float(shift))
         step = jax.jit(lambda at, solver: take_step(velocity, at, solver))

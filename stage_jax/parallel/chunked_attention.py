@@ -1,7 +1,7 @@
 """Exact softmax attention over chunks of queries, in plain XLA: for the CPU, and wherever no kernel of the device fits.
 
-The scores of one chunk of one head are all that is ever held. The forward pass keeps its output and the log-sum-exp of
-every row; the backward pass makes the scores again from them, so that the softmax is not run twice.
+Scores are held for one chunk at a time: on the CPU of one head, elsewhere of all heads. The forward pass keeps its output and,
+of every row, the largest score and the sum of the exponentials; the backward pass makes the weights again from them.
 """
 
 from __future__ import annotations
@@ -53,35 +53,37 @@ def _forward(query, key, value, bias, scale, chunk):
             weights = jnp.exp(scores - top)
             total = weights.sum(axis=-1, keepdims=True)
             out = _product("qk,kd->qd", weights.astype(value.dtype), value) / total
-            return None, (out.astype(value.dtype), top + jnp.log(total))
+            return None, (out.astype(value.dtype), top, total)
 
-        _, (out, log_sum) = jax.lax.scan(step, None, _chunks(query, chunk))
-        return out.reshape(query.shape), log_sum.reshape(-1, 1)
+        _, (out, top, total) = jax.lax.scan(step, None, _chunks(query, chunk))
+        return out.reshape(query.shape), top.reshape(-1, 1), total.reshape(-1, 1)
 
-    out, log_sum = _each_head(head)(query, key, value, bias)
-    return out, (query, key, value, bias, out, log_sum)
+    # Not the log of the sum plus the largest score: in a row without keys that one would swallow the other.
+    out, top, total = _each_head(head)(query, key, value, bias)
+    return out, (query, key, value, bias, out, top, total)
 
 
 def _backward(scale, chunk, kept, d_out):
-    query, key, value, bias, out, log_sum = kept
+    query, key, value, bias, out, top, total = kept
     delta = jnp.sum(d_out.astype(jnp.float32) * out.astype(jnp.float32), axis=-1, keepdims=True)
 
-    def head(query, key, value, bias, d_out, log_sum, delta):
+    def head(query, key, value, bias, d_out, top, total, delta):
         def step(carry, rows):
             d_key, d_value = carry  # [d, k]: this way round the products are three times as fast in XLA on the CPU
-            q, d_o, log_sum, delta = rows
-            weights = jnp.exp(_scores(q, key, bias, scale) - log_sum)
-            d_scores = (weights * (_product("qd,kd->qk", d_o, value) - delta) * scale).astype(q.dtype)
+            q, d_o, top, total, delta = rows
+            weights = jnp.exp(_scores(q, key, bias, scale) - top) / total
+            d_scores = weights * (_product("qd,kd->qk", d_o, value) - delta) * scale
+            d_scores = (d_scores if bias is None else jnp.where(bias == 0, d_scores, 0)).astype(q.dtype)
             d_key += _product("qd,qk->dk", q, d_scores)
             d_value += _product("qd,qk->dk", d_o, weights.astype(d_o.dtype))
             return (d_key, d_value), _product("qk,kd->qd", d_scores, key).astype(q.dtype)
 
         start = tuple(jnp.zeros(x.shape[::-1], jnp.float32) for x in (key, value))
-        rows = tuple(_chunks(x, chunk) for x in (query, d_out, log_sum, delta))
+        rows = tuple(_chunks(x, chunk) for x in (query, d_out, top, total, delta))
         (d_key, d_value), d_query = jax.lax.scan(step, start, rows)
         return d_query.reshape(query.shape), d_key.T.astype(key.dtype), d_value.T.astype(value.dtype)
 
-    gradients = _each_head(head)(query, key, value, bias, d_out, log_sum, delta)
+    gradients = _each_head(head)(query, key, value, bias, d_out, top, total, delta)
     return *gradients, None if bias is None else jnp.zeros_like(bias)
 
 

@@ -95,6 +95,7 @@ def run_chunks(
     serving, params = None, None
     for expert, first, last in _chunks(_experts_of(experts, solver), int(start.step), chunk):
         if stop and stop():
+            params = None  # whoever holds the exception holds this frame, and shall not hold the weights
             raise Stopped(at)
         if expert is not serving:
             params = None  # before the next ones are loaded: the device need not hold both

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stage_jax.bench import wan
@@ -27,6 +28,15 @@ def test_the_contenders_agree():
     assert result.differences["output"] < 2e-5 and result.differences["gradients"] < 1e-4
 
 
+@pytest.mark.parametrize("broken", [{"output": np.nan}, {"weight": np.nan}, {"weight": 1.01}, {"output": 1.01}])
+def test_what_does_not_agree_is_refused(broken: dict[str, float]):
+    """Not a number is no agreement either."""
+    peer = {"output": np.ones(3, np.float32), "weight": np.ones(2, np.float32), "bias": np.ones(2, np.float32)}
+    assert wan.compare(peer, peer) == {"output": 0, "gradients": 0}
+    with pytest.raises(InputError, match="differ by"):
+        wan.compare(peer | {name: peer[name] * factor for name, factor in broken.items()}, peer)
+
+
 @pytest.mark.torch
 def test_a_peer_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch):
     """A ratio between programs that differ means nothing."""
@@ -44,10 +54,11 @@ def test_without_diffusers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def test_what_is_printed_and_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     timing = Timing(wan.FORWARD, {wan.OURS: (1.0, 2.0, 3.0), wan.PEER: (2.0, 4.0, 4.0)})
-    made = wan.WanBench((timing,), {"output": 1e-6, "gradients": 2e-6})
+    setting = {"threads": 2, "versions": {"jax": "1.2"}}
+    made = wan.WanBench((timing,), {"output": 1e-6, "gradients": 2e-6}, setting)
     monkeypatch.setattr(wan, "bench_wan", lambda **_: made)
     assert main(["bench", "wan", "--rounds", "3", "--out", str(tmp_path / "new" / "bench")]) == 0
     printed = capsys.readouterr().out
-    assert "forward" in printed and "0.50   0.50 to 0.75" in printed
+    assert "forward" in printed and "0.50   0.50 to 0.75" in printed and "2 threads; jax 1.2" in printed
     assert json.loads((tmp_path / "new" / "bench" / "wan.json").read_text())["timings"][0]["work"] == wan.FORWARD
     assert (tmp_path / "new" / "bench" / "wan.png").read_bytes().startswith(b"\x89PNG")

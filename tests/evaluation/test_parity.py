@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from stage_jax.cli.main import main
 from stage_jax.errors import InputError
-from stage_jax.evaluation.goldens import TOLERANCE, Golden, draw, read_golden, relative_error
+from stage_jax.evaluation.goldens import TOLERANCE, Golden, draw, largest_difference, read_golden, relative_error
 from stage_jax.evaluation.parity import compare
 from tests.goldens import FOLDER
 
@@ -62,6 +62,22 @@ def test_weights_of_a_file_go_through_the_reader(tmp_path: Path):
     assert compare(read_golden(folder)).passed
 
 
+def test_a_link_to_nowhere_is_no_reason_to_draw(tmp_path: Path):
+    shutil.copytree(FOLDER / "umt5", tmp_path / "umt5")
+    (tmp_path / "umt5" / "weights.safetensors").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"weights.safetensors: cannot be opened"):
+        read_golden(tmp_path / "umt5")
+
+
+@pytest.mark.parametrize("name", ["x_init", "unipc_10_5.0_traj"])
+def test_an_array_that_is_missing_or_of_another_shape(name: str):
+    golden = read_golden(FOLDER / "samplers")
+    with pytest.raises(InputError, match="is not in this golden"):
+        compare(dataclasses.replace(golden, io={k: v for k, v in golden.io.items() if k != name}))
+    with pytest.raises(InputError, match="no samplers can be made"):
+        compare(dataclasses.replace(golden, io=golden.io | {name: golden.io[name][..., :2]}))
+
+
 def golden_folder(folder: Path, **config: object) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
@@ -92,6 +108,10 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         ({"kind": "dog"}, "kind: found 'dog', expected one of dit"),
         ({"kind": "umt5", "model": {}}, "'vocab' is not in this golden"),
         ({"kind": "dit", "model": []}, "model: found"),
+        ({"kind": "umt5", "weights": {"a": [10**13]}}, "weights: a: found the shape"),
+        ({"kind": "umt5", "weights": {"a": [10**4, 10**4]}}, "100,000,000 numbers"),
+        ({"kind": "umt5", "weights": {"a": "q"}}, "weights: a: found the shape 'q'"),
+        ({"kind": "samplers"}, "'A' is not in this golden"),
         ({}, "expected a golden with its kind"),
     ],
 )
@@ -115,3 +135,5 @@ def test_files_that_are_missing_or_broken(tmp_path: Path):
 
 def test_relative_error_of_what_is_not_finite():
     assert relative_error(np.array([1.0, np.nan]), np.array([1.0, 2.0])) == np.inf
+    with pytest.raises(ValueError, match="shape"):
+        largest_difference.__wrapped__(np.ones((4, 3)), np.ones((4, 1)))  # past the checks of types that only tests have

@@ -59,9 +59,15 @@ def test_keys_that_are_not_there_leave_no_trace():
     assert not np.asarray(found[2])[:, :, 9:].any() and not np.asarray(found[3])[:, :, 9:].any()
 
 
-def test_types_and_a_row_without_keys():
-    query, key, value = (jnp.asarray(x, jnp.bfloat16) for x in arrays(20, 12))
-    mask = np.zeros((1, 1, 1, 12), bool)
-    out = chunked_attention(query, key, value, scale=SCALE, key_mask=jnp.asarray(mask), chunk=8)
-    assert out.dtype == jnp.bfloat16
-    np.testing.assert_allclose(out, jnp.broadcast_to(value.mean(axis=2, keepdims=True), out.shape), atol=2e-2)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+def test_a_row_without_keys(dtype: jnp.dtype):
+    """Uniform and finite, as the whole softmax has it, gradients too, in either type."""
+    qkv = [jnp.asarray(x, dtype) for x in arrays(20, 12)]
+    mask = jnp.asarray(np.random.default_rng(2).random((2, 1, 1, 12)) > 0.4).at[1].set(False)
+    expected = value_and_gradients(lambda q, k, v: whole(q, k, v, mask), *qkv)
+    found = value_and_gradients(lambda q, k, v: chunked_attention(q, k, v, scale=SCALE, key_mask=mask, chunk=8), *qkv)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == dtype
+        assert relative_error(*(np.asarray(x, np.float32) for x in (a, b))) <= (2e-6 if dtype == jnp.float32 else 2e-2)
+    uniform = jnp.broadcast_to(qkv[2][1].astype(jnp.float32).mean(axis=1, keepdims=True), found[0][1].shape)
+    np.testing.assert_allclose(np.asarray(found[0][1], np.float32), uniform, atol=2e-2)
