@@ -51,7 +51,7 @@ EXTRAS = {
 setup(
     name="stage_jax",
     version="0.1.0",
-    description="From a story to a film of many shots: STAGE, DreamShot and OneStory on the Wan video DiT, in JAX",
+    description="From a story to a film of many shots, on the Wan video DiT, in JAX",
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
