@@ -12,7 +12,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.name, config.task, config.model = "tiny_filler", "filler", "tiny-flf2v"
     config.step2 = "runs/tiny_step2/model"
     config.seed = 0
-    config.steps = 60 if arg == "smoke" else 1700
+    config.steps = 60 if arg == "smoke" else 4000
     config.log_every, config.checkpoint_every = 50, 500
     config.ema = 0.998
     config.shift = 3.0
@@ -33,5 +33,5 @@ def get_config(arg: str = "") -> ConfigDict:
             "adam_only": r"modulation|head|scale|bias",
         }
     )
-    config.data = ConfigDict({"dir": "data/toy", "batch": 20, "stories": 500})
+    config.data = ConfigDict({"dir": "data/toy", "batch": 20, "stories": 1000})
     return config
