@@ -27,7 +27,7 @@ from stage_jax.models.sequence import TokenSequence
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.recipes.wan import t2v_sequence
 from stage_jax.weights.folder import open_part, part_config
-from stage_jax.weights.stream import load_params
+from stage_jax.weights.stream import check_layers, load_params
 
 PIXELS = 8  # of a latent cell's side; 16 with the VAE of Wan2.2's 5B
 CLIP_TOKENS = 257
@@ -35,7 +35,7 @@ CLIP_TOKENS = 257
 
 def random_sequence(config: DiTConfig, frames: int, height: int, width: int) -> TokenSequence:
     """A single target segment of random numbers, in the middle of the noise levels."""
-    stride = PIXELS if config.out_channels == 16 else 2 * PIXELS
+    stride = _stride(config)
     keys = jax.random.split(jax.random.key(0), 3)
     shape = (1, config.in_channels, 1 + (frames - 1) // 4, height // stride, width // stride)
     caption = jax.random.normal(keys[1], (1, config.text_len, config.text_dim))
@@ -46,13 +46,22 @@ def random_sequence(config: DiTConfig, frames: int, height: int, width: int) -> 
     return dataclasses.replace(sequence, image_tokens=image)
 
 
+def _stride(config: DiTConfig) -> int:
+    return PIXELS if config.out_channels == 16 else 2 * PIXELS
+
+
 def run_forward(folder: Path, part: str, sequence_of: tuple[int, int, int], dtype: str | None) -> None:
     """Loads, compiles, runs twice; prints a line for each."""
     config = part_config(folder, part, DiTConfig)
+    for name, pixels, cells in zip(("height", "width"), sequence_of[1:], config.kernels[0][1:], strict=True):
+        if pixels % (multiple := _stride(config) * cells):
+            raise InputError(f"--{name}: found {pixels}, expected a multiple of {multiple}")
     config = dataclasses.replace(config, scan_layers=True, dtype=dtype or config.dtype)
+    checkpoint = open_part(folder, part)
+    check_layers(checkpoint, config.layers)
     model = nnx.eval_shape(lambda: DiT(config, nnx.Rngs(0)))
     began = time.monotonic()
-    params = jax.block_until_ready(load_params(open_part(folder, part), None, flat_params(model), dtype=dtype))
+    params = jax.block_until_ready(load_params(checkpoint, None, flat_params(model), dtype=dtype))
     print(f"loaded {sum(p.size for p in params.values()):,} parameters in {time.monotonic() - began:.1f} s", flush=True)
     sequence = random_sequence(config, *sequence_of)
     forward = jax.jit(lambda params, sequence: with_params(model, params)(sequence).outputs[0])
@@ -74,7 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", metavar="N", type=whole(1), default=1, help="of the clip (1, a still)")
     parser.add_argument("--height", metavar="N", type=whole(32), default=480, help="pixels (480)")
     parser.add_argument("--width", metavar="N", type=whole(32), default=832, help="pixels (832)")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of weights and activations (float32)")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="of activations, and the parameters are cast to it too (default: those as the model says, these float32)",
+    )
     args = parser.parse_args(argv)
     try:
         run_forward(args.model, args.part, (args.frames, args.height, args.width), args.dtype)

@@ -48,6 +48,9 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
     family = done.model or f"a DiT of {done.config.layers} layers and {done.config.dim} channels"
     if not done.whole:
         family = f"one of the two experts of {family}"
+    if other := done.maybe_expert_of:
+        noted = f"the sampling of {done.model} is noted" if _sampling(done.model) else "no sampling is noted"
+        print(f"these shapes are those of {done.model} and of one expert of {other}; {noted}")
     sizes = f"{done.parameters:,} parameters in {done.entries:,} entries"
     print(f"{family}: {' and '.join(done.parts)}, {sizes}, {time.monotonic() - began:.1f} s")
 

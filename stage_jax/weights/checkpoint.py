@@ -12,9 +12,9 @@ from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
 from stage_jax.errors import InputError
-from stage_jax.weights.header import Stored, read_header
+from stage_jax.weights.header import DTYPES, Stored, read_header
 from stage_jax.weights.places import Place, find
-from stage_jax.weights.table import Shape
+from stage_jax.weights.table import Shape, printable
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.")  # of ComfyUI's files
 
@@ -37,12 +37,14 @@ class Checkpoint:
     def read(self, name: str) -> Shaped[np.ndarray, "..."]:
         """One array, bit for bit as it is stored (bfloat16 as JAX has it). The files are mapped: this is the only copy."""
         entry = self.entries[name]
+        if entry.dtype not in DTYPES:
+            raise InputError(f"{entry.file}: {printable(entry.name)} is {entry.dtype}, expected {', '.join(DTYPES)}")
         try:
             if entry.file not in self._open:
                 self._open[entry.file] = safe_open(entry.file, framework="np")
             return self._open[entry.file].get_tensor(entry.name)
         except SafetensorError as error:
-            raise InputError(f"{entry.file}: {entry.name} cannot be read ({error})") from None
+            raise InputError(f"{entry.file}: {printable(entry.name)} cannot be read ({error})") from None
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -69,7 +71,7 @@ def _gather(files: Iterable[Path]) -> dict[str, Stored]:
         header = read_header(file)
         if twice := header.keys() & entries.keys():
             name = min(twice)
-            raise InputError(f"{file}: {name} is in {entries[name].file.name} too ({len(twice)} such entries)")
+            raise InputError(f"{file}: {printable(name)} is in {entries[name].file.name} too ({len(twice)} such entries)")
         entries |= header
     return entries
 
@@ -81,6 +83,7 @@ def _check_index(place: Place, entries: Mapping[str, Stored]) -> None:
         name = differ[0]
         says, is_in = (names.get(name, "no file") for names in (place.weight_map, found))
         count = len(set(differ))
+        name, is_in, says = map(printable, (name, is_in, says))
         raise InputError(f"{place.index}: {name} is in {is_in}, the index says {says} ({count} such entries)")
 
 
@@ -88,6 +91,6 @@ def _without_prefix(where: Path, entries: dict[str, Stored]) -> dict[str, Stored
     for prefix in PREFIXES:
         if any(name.startswith(prefix) for name in entries):
             if others := [name for name in entries if not name.startswith(prefix)]:
-                raise InputError(f"{where}: holds more than one model: {others[0]} beside {prefix}*")
+                raise InputError(f"{where}: holds more than one model: {printable(others[0])} beside {prefix}*")
             return {name.removeprefix(prefix): entry for name, entry in entries.items()}
     return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -14,6 +15,7 @@ import numpy as np
 from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.models.dit import DiTConfig
+from stage_jax.models.zoo import DITS
 from stage_jax.weights.checkpoint import Checkpoint, open_checkpoint
 from stage_jax.weights.destination import check_destination
 from stage_jax.weights.detect import TWO_EXPERTS, family_of, naming_of
@@ -42,6 +44,12 @@ class Converted:
     def whole(self) -> bool:
         """False for one expert of a model that has two."""
         return len(self.parts) > 1 or self.model is None or not self.model.startswith(TWO_EXPERTS)
+
+    @property
+    def maybe_expert_of(self) -> str | None:
+        """The model of two experts that one part with these shapes could belong to, where `model` is another."""
+        alike = (name for name, known in DITS.items() if name.startswith(TWO_EXPERTS) and known == self.config)
+        return next(alike, None) if len(self.parts) == 1 and self.model is not None and self.whole else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +87,10 @@ def convert(
     """
     plans = _plans(source, low, dtype, heads)
     first = plans["dit"]
-    real = check_destination(destination, source, sum(nbytes(plan.specs) for plan in plans.values()))
+    size = sum(nbytes(plan.specs) for plan in plans.values())
+    real = check_destination(destination, source, size)
+    if low is not None:
+        check_destination(destination, low, size)
     how = sampling(first.model) if first.model else None
     facts = {"licence": licence} | ({"model": first.model} if first.model else {}) | ({"sampling": dict(how)} if how else {})
     with files.atomic_folder(real) as folder:
@@ -107,6 +118,8 @@ def _plans(source: Path, low: Path | None, dtype: str | None, heads: int | None)
     if low is not None:
         if "dit_low" in places:
             raise InputError(f"{source}: has a low-noise expert, {low} would be a second one")
+        if os.path.realpath(low) in map(os.path.realpath, (source, places["dit"])):
+            raise InputError(f"{low}: is the expert for high noise already, expected another one for low noise")
         places["dit_low"] = low
     plans = {part: _plan(open_checkpoint(place), dtype, heads, len(places)) for part, place in places.items()}
     configs = [plan.config for plan in plans.values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -14,7 +14,7 @@ from stage_jax.models.zoo import DITS
 from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.dit_table import DIT_TABLE
 from stage_jax.weights.strangers import EXPECTED
-from stage_jax.weights.table import Naming, Shape, likely_naming, torch_name
+from stage_jax.weights.table import Naming, Shape, likely_naming, listed, our_path, shown, torch_name
 
 MOST_DIGITS = 3  # of a layer's number, our choice; what claims more layers is not believed
 # The entries that sizes are read from: our path, axes of the torch array.
@@ -28,15 +28,24 @@ _FIELDS = {
     "in_dim": "in_channels", "out_dim": "out_channels", "in_channels": "in_channels", "out_channels": "out_channels",
     "image_dim": "image_dim", "pos_embed_seq_len": "image_positions",
 }  # fmt: skip
+_HEADS = ("num_heads", "num_attention_heads")
+# What Wan's code and diffusers' say of the only kind of norms that the DiT has.
+_NORMS = {"qk_norm": (True, "rms_norm_across_heads"), "cross_attn_norm": (True,)}
 TWO_EXPERTS = ("wan2.2-t2v", "wan2.2-i2v")  # how the names of sizes begin that come as two experts
 _HEAD_WIDTH = 128  # in all that Wan has released
+_RELEASED = {name: config for name, config in DITS.items() if name.startswith("wan") and not name.endswith("-tiny")}
+# Where the width of CLIP's features is read from, with its axis; each entry has it.
+_IMAGE_WIDTHS = {_IMAGE: 0, "image_embedding.norm_in.bias": 0, "image_embedding.up.kernel": 1, _POSITIONS: 2}
+# Our words for what the CLIP branch alone has; every one of its entries has one of them in its path.
+_IMAGE_WORDS = ("image_embedding", "key_image", "value_image", "norm_key_image")
+_CLIP = DITS["wan2.1-flf2v-14b"]  # what is expected where nothing tells
 
 
 def naming_of(checkpoint: Checkpoint) -> Naming:
     """Whose names the entries bear. InputError if most of them are known to neither."""
     naming, known = likely_naming(checkpoint.entries, DIT_TABLE)
     if 2 * known < len(checkpoint.entries):
-        names = ", ".join(sorted(checkpoint.entries)[:3])
+        names = listed(sorted(checkpoint.entries)[:3], ", ")
         raise InputError(f"{checkpoint.where}: found entries called {names}, expected {EXPECTED}")
     return naming
 
@@ -48,33 +57,32 @@ def family_of(
 
     What shapes do not say comes from config.json: heads (else `heads`, else as Wan's models of that width have them),
     text_len (else 512), eps (else 1e-6). Wan2.1's T2V 14B and one expert of Wan2.2's have the same shapes, so `experts`
-    decides. InputError where sizes are missing or contradict config.json.
+    decides. A part of the CLIP branch is taken for the whole of it, so that `match` names what is missing. InputError
+    where sizes are missing or contradict config.json or `heads`, and for a released model without its last layers.
     """
     shapes, said, where = _shapes(checkpoint, naming), checkpoint.config, checkpoint.where
     dim, in_channels, *kernel = shapes[_PATCH]
-    released = {config.dim: config.heads for config in DITS.values() if config.dim == _HEAD_WIDTH * config.heads}
-    heads = said.get("num_heads", said.get("num_attention_heads")) or heads or released.get(dim)
-    if heads is None:
-        raise InputError(f"{where}: the weights do not say how many heads they have; --heads does, or a config.json beside")
     try:
+        image_dim, image_positions = _image(checkpoint, naming, shapes)
         config = DiTConfig(
             dim=dim,
             ffn_dim=shapes[_FFN][0],
-            heads=_whole(heads, "heads"),
+            heads=_heads(checkpoint, dim, heads),
             layers=_layers(checkpoint.entries),
             in_channels=in_channels,
             out_channels=shapes[_HEAD][0] // prod(kernel),
             text_dim=shapes[_TEXT][1],
             text_len=_whole(said.get("text_len", DiTConfig.text_len), "text_len"),
             freq_dim=shapes[_TIME][1],
-            image_dim=shapes[_IMAGE][0] if _IMAGE in shapes else None,
-            image_positions=shapes[_POSITIONS][1] if _POSITIONS in shapes else None,
+            image_dim=image_dim,
+            image_positions=image_positions,
             eps=_small(said.get("eps", DiTConfig.eps)),
             kernels=(tuple(kernel),),
         )
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     _agree(checkpoint, config)
+    _refuse_other_depths(checkpoint, config)
     return _named(config, experts)
 
 
@@ -100,29 +108,86 @@ def _shapes(checkpoint: Checkpoint, naming: Naming) -> dict[str, Shape]:
     return found
 
 
-def _layers(names: Mapping[str, Any]) -> int:
+def _layers(names: Iterable[str]) -> int:
     numbers = {name.split(".")[1] for name in names if name.startswith(f"{LAYERS}.")}
     return 1 + max(int(number) for number in numbers if number.isdecimal() and len(number) <= MOST_DIGITS)
 
 
+def _heads(checkpoint: Checkpoint, dim: int, asked: int | None) -> int:
+    said = {name: checkpoint.config[name] for name in _HEADS if checkpoint.config.get(name) is not None}
+    if wrong := [f"{name} {shown(value)}" for name, value in said.items() if asked is not None and value != asked]:
+        raise InputError(f"{checkpoint.where}: config.json says {', '.join(wrong)}, --heads says {asked}")
+    released = {config.dim: config.heads for config in DITS.values() if config.dim == _HEAD_WIDTH * config.heads}
+    heads = next(iter(said.values()), released.get(dim) if asked is None else asked)
+    if heads is None:
+        beside = ", or a config.json beside" if checkpoint.where.is_dir() else ""
+        raise InputError(f"{checkpoint.where}: the weights do not say how many heads they have; --heads does{beside}")
+    return _whole(heads, "heads")
+
+
+def _image(checkpoint: Checkpoint, naming: Naming, shapes: Mapping[str, Shape]) -> tuple[int | None, int | None]:
+    """Width and positions of CLIP's features: as the entries have them; where some of the branch is there, or config.json
+    says that it is, but not what tells, as config.json or else Wan's models have them."""
+    said = checkpoint.config
+    in_channels, out_channels = shapes[_PATCH][1], shapes[_HEAD][0] // prod(shapes[_PATCH][2:])
+    two_images = said.get("model_type") == "flf2v" and in_channels != out_channels
+    two_images = two_images or said.get("pos_embed_seq_len") is not None
+    if not two_images and not any(_of_image(name, naming) for name in checkpoint.entries):
+        return None, None
+    there = {path: torch_name(path, DIT_TABLE, naming) for path in _IMAGE_WIDTHS}
+    found = {path: checkpoint.entries[name].shape for path, name in there.items() if name in checkpoint.entries}
+    widths = [found[path][axis] for path, axis in _IMAGE_WIDTHS.items() if len(found.get(path, ())) > axis]
+    told = [] if said.get("image_dim") is None else [said["image_dim"]]
+    width = _whole([*widths, *told, _CLIP.image_dim][0], "image_dim")
+    if _POSITIONS in shapes:
+        return width, shapes[_POSITIONS][1]
+    positions = said.get("pos_embed_seq_len")
+    return width, _whole(_CLIP.image_positions if positions is None else positions, "pos_embed_seq_len") if two_images else None
+
+
+def _of_image(name: str, naming: Naming) -> bool:
+    path = our_path(name, DIT_TABLE, naming)
+    return path is not None and any(word in _IMAGE_WORDS for word in path.split("."))
+
+
 def _whole(value: Any, name: str) -> int:
     if type(value) is not int or not 0 < value <= 1 << 20:
-        raise ValueError(f"{name}: found {value!r}, expected a whole number from 1")
+        raise ValueError(f"{name}: found {shown(value)}, expected a whole number from 1")
     return value
 
 
 def _small(value: Any) -> float:
     if not isinstance(value, float) or not 0 < value < 1:
-        raise ValueError(f"eps: found {value!r}, expected a number between 0 and 1")
+        raise ValueError(f"eps: found {shown(value)}, expected a number between 0 and 1")
     return value
 
 
 def _agree(checkpoint: Checkpoint, config: DiTConfig) -> None:
     """InputError if config.json speaks of other sizes than the weights have."""
-    said = {name: checkpoint.config[name] for name in _FIELDS if checkpoint.config.get(name) is not None}
-    if wrong := [f"{name} {value!r}" for name, value in said.items() if value != getattr(config, _FIELDS[name])]:
-        sizes = ", ".join(f"{name} {getattr(config, _FIELDS[name])}" for name in said)
+    found = {name: getattr(config, field) for name, field in _FIELDS.items()} | {
+        "model_type": model_type(config),
+        "attention_head_dim": config.dim // config.heads,
+        "patch_size": list(config.kernels[0]),
+    }
+    said = {name: checkpoint.config[name] for name in found if checkpoint.config.get(name) is not None}
+    if wrong := [f"{name} {shown(value)}" for name, value in said.items() if value != found[name]]:
+        sizes = ", ".join(f"{name} {found[name]}" for name in said)
         raise InputError(f"{checkpoint.where}: config.json says {', '.join(wrong)}, the weights say {sizes}")
+    for name, forms in _NORMS.items():
+        if (value := checkpoint.config.get(name)) is not None and value not in forms:
+            raise InputError(f"{checkpoint.where}: config.json says {name} {shown(value)}, expected {forms[-1]!r}")
+
+
+def _refuse_other_depths(checkpoint: Checkpoint, config: DiTConfig) -> None:
+    """InputError for a released model's sizes in another depth, unless config.json means it (`_agree` has compared it)."""
+    if checkpoint.config.get("num_layers") is not None:
+        return
+    size = ("dim", "ffn_dim", "heads")
+    form = ("in_channels", "out_channels", "image_dim", "image_positions")
+    alike = {name: known for name, known in _RELEASED.items() if all(getattr(known, f) == getattr(config, f) for f in size)}
+    if alike and all(known.layers != config.layers for known in alike.values()):
+        name = max(alike, key=lambda name: sum(getattr(alike[name], f) == getattr(config, f) for f in form))
+        raise InputError(f"{checkpoint.where}: found {config.layers} layers, {name} has {alike[name].layers}")
 
 
 def _named(config: DiTConfig, experts: int) -> tuple[str | None, DiTConfig]:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from stage_jax import files
+from stage_jax.errors import InputError
 from stage_jax.models.dit import DiTConfig
 from stage_jax.models.zoo import DITS
 from stage_jax.weights.convert import Step
@@ -23,7 +24,7 @@ from stage_jax.weights.folder import open_part, part_config, read_entry, read_ma
 from stage_jax.weights.header import DTYPES
 from stage_jax.weights.places import EXPERTS, STEM
 from stage_jax.weights.shards import Read, Shard, Specs, Tell, in_megabytes, nbytes, write_shards
-from stage_jax.weights.stream import check_shapes
+from stage_jax.weights.stream import check_layers, check_shapes
 from stage_jax.weights.table import Naming, torch_entries
 
 Format = Literal["original", "diffusers", "comfy"]
@@ -59,9 +60,12 @@ def export(
 
     form: "original": shards of about 5 GB with their index and config.json, two experts in `high_noise_model/` and
     `low_noise_model/`; "diffusers": `transformer/` and `transformer_2/`; "comfy": one file for each part, original names
-    behind `prefix`. InputError, before anything is written, for parameters that have no torch name.
+    behind `prefix`. InputError, before anything is written, for parameters that have no torch name and for a theta,
+    text_len or eps that the form has no words for. Heads are in no file for "comfy": who reads those asks for them.
     """
     parts = ["dit", "dit_low"] if "dit_low" in read_manifest(source)["parts"] else ["dit"]
+    for part in parts:
+        _check_sayable(source / part, form, part_config(source, part, DiTConfig))
     plans = {part: _plan(source, part, "diffusers" if form == "diffusers" else "original", prefix) for part in parts}
     real = check_destination(destination, source, sum(nbytes(plan.specs) for plan in plans.values()))
     names = _names(form, parts, read_entry(source, "dit").get("model"))
@@ -136,6 +140,7 @@ def diffusers_config(config: DiTConfig) -> dict[str, Any]:
 
 def _plan(source: Path, part: str, naming: Naming, prefix: str) -> _Plan:
     checkpoint, config = open_part(source, part), part_config(source, part, DiTConfig)
+    check_layers(checkpoint, config.layers)
     torch = torch_entries(checkpoint.entries, DIT_TABLE, f"{source / part}", naming)
     check_shapes(checkpoint, dit_shapes(config))
     paths = {f"{prefix}{name}": (path, entry) for path, (entry, name) in torch.items()}
@@ -149,6 +154,15 @@ def _plan(source: Path, part: str, naming: Naming, prefix: str) -> _Plan:
         return entry.to_torch(checkpoint.read(path))
 
     return _Plan(config, specs, read)
+
+
+def _check_sayable(where: Path, form: Format, config: DiTConfig) -> None:
+    """InputError for what a reader of this form would not learn, and would take to be as in Wan's models."""
+    lost = {"original": ("theta",), "diffusers": ("theta", "text_len"), "comfy": ("theta", "text_len", "eps")}[form]
+    for name in lost:
+        found, usual = getattr(config, name), getattr(DiTConfig, name)
+        if found != usual:
+            raise InputError(f"{where}: {name}: found {found}, expected {usual}, since the format {form} cannot say another")
 
 
 def _names(form: Format, parts: Sequence[str], model: Any) -> dict[str, str]:

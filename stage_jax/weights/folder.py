@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,8 +26,11 @@ from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import unstack_params
 from stage_jax.weights.checkpoint import Checkpoint, open_files
-from stage_jax.weights.places import SUFFIX
+from stage_jax.weights.config_types import misfit
+from stage_jax.weights.header import DTYPES
+from stage_jax.weights.places import SUFFIX, parse_json
 from stage_jax.weights.shards import Read, Specs, Tell, file_sha256, write_shards
+from stage_jax.weights.table import listed, shown
 
 FORMAT = 1
 STEM = "model"  # of a part's files
@@ -46,8 +49,9 @@ def write_part(
     licence: str = "Apache-2.0",
     sampling: dict[str, Any] | None = None,
 ) -> None:
-    """Writes or replaces one part of a model folder. `config` is the model's frozen dataclass, `params` its parameters by
-    dotted path, stacked or not, `sampling` how it likes to be sampled (solver, steps, shift, guidance, size, frames, fps)."""
+    """Writes or replaces one part of a model folder, also one of several files. `config` is the model's frozen dataclass,
+    `params` its parameters by dotted path, stacked or not, `sampling` how it likes to be sampled (solver, steps, shift,
+    guidance, size, frames, fps)."""
     arrays = {name: np.asarray(jnp.asarray(value, dtype)) for name, value in unstack_params(params).items()}
     data = save(dict(sorted(arrays.items())))
     (folder / part).mkdir(parents=True, exist_ok=True)
@@ -55,6 +59,9 @@ def write_part(
     digest = hashlib.sha256(data).hexdigest()
     entry = {"config": dataclasses.asdict(config), "dtype": dtype, "sha256": digest, "licence": licence}
     _enter(folder, part, entry | ({"sampling": sampling} if sampling else {}))
+    for stale in (folder / part).iterdir():
+        if _SHARD.fullmatch(stale.name):
+            stale.unlink()
 
 
 def stream_part(
@@ -88,13 +95,10 @@ def _enter(folder: Path, part: str, entry: dict[str, Any]) -> None:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The `model.json` of a model folder."""
     path = folder / "model.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found, expected a model folder") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not isinstance(manifest.get("parts"), dict):
+    if not path.is_file():
+        raise InputError(f"{path}: not found, expected a model folder")
+    manifest = parse_json(path)
+    if manifest.get("format") != FORMAT or not isinstance(manifest.get("parts"), dict):
         raise InputError(f"{path}: expected a model folder of format {FORMAT} with its parts")
     return manifest
 
@@ -110,7 +114,11 @@ def part_config(folder: Path, part: str, config_type: type[Config]) -> Config:
     """The configuration of one part."""
     said, where = read_entry(folder, part)["config"], f"{folder / 'model.json'}: parts.{part}.config"
     if unknown := said.keys() - {field.name for field in dataclasses.fields(config_type)}:
-        raise InputError(f"{where}: unknown {', '.join(sorted(unknown))}")
+        raise InputError(f"{where}: unknown {listed(sorted(unknown), ', ')}")
+    kinds = get_type_hints(config_type)
+    for name, value in said.items():
+        if expected := misfit(value, name, kinds[name]):
+            raise InputError(f"{where}.{name}: found {shown(value)}, expected {expected}")
     try:
         return config_type(**{name: as_tuples(value) for name, value in said.items()})
     except (TypeError, ValueError) as error:
@@ -130,7 +138,10 @@ def open_part(folder: Path, part: str) -> Checkpoint:
             raise InputError(f"{path}: not found, though model.json names the part {part!r}")
         if file_sha256(path) != digest:
             raise InputError(f"{path}: its contents are not those that model.json names (sha256 differs)")
-    return open_files(folder / part, paths, entry["config"])
+    checkpoint = open_files(folder / part, paths, entry["config"])
+    if wrong := [f"{stored.name} is {stored.dtype}" for stored in checkpoint.entries.values() if stored.dtype not in DTYPES]:
+        raise InputError(f"{folder / part}: {listed(wrong, '; ')}, expected {', '.join(DTYPES)}")
+    return checkpoint
 
 
 def _are_shards(hashes: Any, joint: str) -> bool:
@@ -145,10 +156,13 @@ def read_entry(folder: Path, part: str) -> dict[str, Any]:
     """What `model.json` says of one part: config, sha256 and more."""
     parts, where = read_manifest(folder)["parts"], folder / "model.json"
     if part not in parts:
-        raise InputError(f"{where}: no part {part!r}, found {', '.join(sorted(parts)) or 'none'}")
+        raise InputError(f"{where}: no part {part!r}, found {listed(sorted(parts), ', ') or 'none'}")
     entry = parts[part]
     if not (isinstance(entry, dict) and isinstance(entry.get("config"), dict) and isinstance(entry.get("sha256"), str)):
         raise InputError(f"{where}: parts.{part}: expected its config and the sha256 of its weights")
+    for name, kind, expected in (("model", str, "a name"), ("sampling", dict, "an object")):
+        if name in entry and not isinstance(entry[name], kind):
+            raise InputError(f"{where}: parts.{part}.{name}: found {shown(entry[name])}, expected {expected}")
     return entry
 
 

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from stage_jax.errors import InputError
-from stage_jax.weights.table import Shape
+from stage_jax.weights.table import Shape, printable
 
 MOST_JSON = 1 << 24  # bytes, our choice: Wan's largest DiT takes 0.2 MB, and a bad file shall not fill the memory
+MOST_AXES = 8  # our choice; weights have five at most
 BITS = {
     "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16, "U16": 16,
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "I8": 8, "U8": 8, "BOOL": 8, "F6_E2M3": 6, "F6_E3M2": 6, "F4": 4,
@@ -77,12 +78,17 @@ def _span(path: Path, name: str, item: Any) -> tuple[int, int]:
     fields = item if isinstance(item, dict) else {}
     shape, span, dtype = (fields.get(key) for key in ("shape", "data_offsets", "dtype"))
     if not (_sizes(shape) and _sizes(span) and len(span) == 2 and isinstance(dtype, str) and dtype in BITS):
-        raise InputError(f"{path}: {name}: expected a dtype, a shape and two data_offsets in its header")
+        raise InputError(f"{path}: {printable(name)}: expected a dtype, a shape and two data_offsets in its header")
     return span[0], span[1]
 
 
 def _sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+    """Numbers that an array can have: few and of 63 bits, so that their product is a matter of moments."""
+    return (
+        isinstance(values, list)
+        and len(values) <= MOST_AXES
+        and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+    )
 
 
 def _check_spans(path: Path, entries: dict[str, Stored], spans: dict[str, tuple[int, int]], available: int) -> None:
@@ -90,7 +96,8 @@ def _check_spans(path: Path, entries: dict[str, Stored], spans: dict[str, tuple[
         start, stop = spans[name]
         if stop - start != entry.nbytes:
             shape = list(entry.shape)
-            raise InputError(f"{path}: {name}: {entry.dtype} {shape} takes {entry.nbytes:,} bytes, found {stop - start:,}")
+            takes = f"{entry.dtype} {shape} takes {entry.nbytes:,} bytes, found {stop - start:,}"
+            raise InputError(f"{path}: {printable(name)}: {takes}")
     ends = [(0, 0), *(spans[name] for name in entries)]
     if any(stop != start for (_, stop), (start, _) in pairwise(ends)):
         raise InputError(f"{path}: not a safetensors file (its entries overlap or leave holes)")

@@ -12,6 +12,7 @@ from typing import Any
 
 from stage_jax.errors import InputError
 from stage_jax.weights.header import MOST_JSON
+from stage_jax.weights.table import listed, shown
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
 STEM = "diffusion_pytorch_model"  # of the files in Wan's own folders and in diffusers'
@@ -66,7 +67,7 @@ def find(path: Path) -> Place:
     weight_map = _weight_map(indices[0], path)
     files = tuple(path / name for name in sorted(set(weight_map.values())))
     if missing := [file.name for file in files if not os.path.lexists(file)]:
-        raise InputError(f"{indices[0]}: names {', '.join(missing)}, not found beside it")
+        raise InputError(f"{indices[0]}: names {listed(missing, ', ')}, not found beside it")
     for file in files:
         _file_inside(file, path)
     return Place(path, files, config, indices[0], weight_map)
@@ -74,11 +75,16 @@ def find(path: Path) -> Place:
 
 def read_json(path: Path, folder: Path) -> dict[str, Any]:
     """A JSON object from a file of this folder."""
-    real = _file_inside(path, folder)
-    if (size := real.stat().st_size) > MOST_JSON:
+    _file_inside(path, folder)
+    return parse_json(path)
+
+
+def parse_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. InputError for what is too large, too deep or none."""
+    if (size := path.stat().st_size) > MOST_JSON:
         raise InputError(f"{path}: {size:,} bytes, expected {MOST_JSON:,} at most")
     try:
-        value = json.loads(real.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, dict):
@@ -100,7 +106,7 @@ def _weight_map(index: Path, folder: Path) -> dict[str, str]:
         raise InputError(f"{index}: expected a weight_map of entries to files")
     for name in names.values():
         if Path(name).name != name or name in ("", "..") or "\0" in name:
-            raise InputError(f"{index}: names the file {name!r}, expected one beside it")
+            raise InputError(f"{index}: names the file {shown(name)}, expected one beside it")
     return names
 
 
@@ -108,7 +114,7 @@ def _shards(folder: Path) -> tuple[Path, ...]:
     """The files of a folder without an index; numbered ones have to be there from the first to the last."""
     files = sorted(folder.glob(f"{STEM}*{SUFFIX}")) or sorted(folder.glob(f"*{SUFFIX}"))
     if not files:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:3]) or "nothing"
+        there = listed(sorted(path.name for path in folder.iterdir())[:3], ", ") or "nothing"
         raise InputError(f"{folder}: no {SUFFIX} file in it, found {there}")
     if len(files) > 1 and not files[0].name.startswith(STEM):
         raise InputError(f"{folder}: found {len(files)} models ({files[0].name}, {files[1].name}), expected one of them")

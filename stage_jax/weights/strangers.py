@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from stage_jax.errors import InputError
 from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.header import DTYPES
+from stage_jax.weights.table import printable
 
 # The first that fits some entry, as the file calls it, names the file.
 _KINDS: tuple[tuple[str, str], ...] = (
@@ -40,11 +41,12 @@ def refuse_strangers(checkpoint: Checkpoint) -> None:
         raise InputError(f"{checkpoint.where}: holds no entries, expected {EXPECTED}")
     if found := _kind(names):
         kind, name = found
-        raise InputError(f"{checkpoint.where}: looks like {kind} (its entry {name}), expected {EXPECTED}")
+        raise InputError(f"{checkpoint.where}: looks like {kind} (its entry {printable(name)}), expected {EXPECTED}")
     wrong = [entry for entry in checkpoint.entries.values() if entry.dtype not in DTYPES]
     if wrong:
         first, types = wrong[0], ", ".join(DTYPES)
-        raise InputError(f"{first.file}: {first.name} is {first.dtype}, expected {types} ({len(wrong)} such entries)")
+        found = f"{printable(first.name)} is {first.dtype}"
+        raise InputError(f"{first.file}: {found}, expected {types} ({len(wrong)} such entries)")
 
 
 def _kind(names: Sequence[str]) -> tuple[str, str] | None:

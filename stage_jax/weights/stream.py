@@ -51,8 +51,22 @@ def load_params(
 def check_shapes(source: Checkpoint, abstract: Mapping[str, Any]) -> None:
     """InputError unless the source, in our own names, holds exactly the paths of `abstract`, in their shapes."""
     expected = {path: tuple(leaf.shape) for path, leaf in abstract.items()}
-    if differ := sorted({path for path, _ in expected.items() ^ source.shapes.items()}):
-        raise InputError(f"{source.where}: weights that do not fit the config in model.json: {listed(differ, ', ')}")
+    wrong = []
+    for path, shape in source.shapes.items():
+        if path not in expected:
+            wrong.append(f"{path} is not known")
+        elif shape != expected[path]:
+            wrong.append(f"{path} is {list(shape)}, expected {list(expected[path])}")
+    wrong += [f"{path} is missing" for path in expected if path not in source.entries]
+    if wrong:
+        raise InputError(f"{source.where}: weights that do not fit the config in model.json: {listed(wrong, '; ')}")
+
+
+def check_layers(source: Checkpoint, layers: int) -> None:
+    """InputError unless the source, in our own names, holds so many layers: looked at before shapes are made of a number."""
+    numbers = {path.split(".")[1] for path in source.entries if path.startswith(f"{LAYERS}.")}
+    if len(numbers) != layers:
+        raise InputError(f"{source.where}: found {len(numbers)} layers, expected {layers}, the config in model.json says")
 
 
 def _targets(abstract: Mapping[str, Any]) -> dict[str, tuple[str, int | None]]:
@@ -88,7 +102,7 @@ def _put(array: Shaped[np.ndarray, "..."], sharding: Sharding) -> Shaped[Array, 
 def _of_layer(sharding: Sharding) -> Sharding:
     """The sharding of one layer of a stack that has this sharding."""
     if isinstance(sharding, NamedSharding):
-        return NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
+        return NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]), memory_kind=sharding.memory_kind)
     return sharding
 
 

@@ -50,6 +50,7 @@ class Entry:
 Table: TypeAlias = tuple[Entry, ...]
 LINEAR = (1, 0)
 MOST_NAMED = 30  # faults that one line names; our choice
+MOST_SHOWN = 200  # characters of a name or value in a message; our choice
 
 
 def linear(torch: str, ours: str, *, bias: bool = True, diffusers: str | None = None) -> Table:
@@ -79,7 +80,7 @@ def match(
         known = _find(name, patterns)
         path = known[0].ours.replace("{i}", known[1]) if known else None
         if known is None or path not in abstract:
-            wrong.append(f"{name} is not known")
+            wrong.append(f"{printable(name)} is not known")
             continue
         entry = known[0]
         expected = entry.torch_shape(tuple(abstract[path].shape))
@@ -140,6 +141,12 @@ def torch_name(path: str, table: Table, naming: Naming = "original") -> str | No
     return found[0].name(naming).replace("{i}", found[1]) if found else None
 
 
+def our_path(name: str, table: Table, naming: Naming = "original") -> str | None:
+    """Our path of a torch name, or None if the table does not know it."""
+    found = _find(name, _by_pattern(table, naming))
+    return found[0].ours.replace("{i}", found[1]) if found else None
+
+
 def _by_pattern(table: Table, naming: Naming | None) -> dict[str, Entry]:
     """The entries by their pattern in a naming, None for ours."""
     return {entry.ours if naming is None else entry.name(naming): entry for entry in table}
@@ -158,4 +165,16 @@ def _find(name: str, patterns: Mapping[str, Entry]) -> tuple[Entry, str] | None:
 
 def listed(names: Sequence[str], separator: str) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return separator.join(names[:MOST_NAMED]) + more
+    return separator.join(map(printable, names[:MOST_NAMED])) + more
+
+
+def printable(text: str) -> str:
+    """The text as it is if it fits into a line of a message, else as Python writes it, cut. What was cut once and has some
+    words more stays as it is."""
+    return text if text.isprintable() and len(text) <= 2 * MOST_SHOWN else shown(text)
+
+
+def shown(value: object) -> str:
+    """What a file says, as Python writes it, cut."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

@@ -16,7 +16,16 @@ from stage_jax.cli import main as cli
 from stage_jax.models.zoo import DITS
 from stage_jax.sampling.defaults import DEFAULTS
 from stage_jax.weights.folder import part_sampling, read_manifest
-from tests.weights.checkpoints import STEM, assert_identical, in_naming, mixed_state, read_all, write_json, write_original
+from tests.weights.checkpoints import (
+    STEM,
+    assert_identical,
+    in_naming,
+    mixed_state,
+    read_all,
+    set_config,
+    write_json,
+    write_original,
+)
 from tests.weights.test_detect import STRANGERS
 
 FILE = f"{STEM}.safetensors"
@@ -55,7 +64,7 @@ def test_there_and_back_in_other_processes(tmp_path: Path):
 @pytest.mark.parametrize("form", ["diffusers", "comfy"])
 def test_other_namings(tmp_path: Path, form: str):
     state = mixed_state()
-    write_original(tmp_path / "wan", state)
+    set_config(write_original(tmp_path / "wan", state), text_len=512)
     prefix = ["--prefix", "model.diffusion_model."] if form == "comfy" else []
     assert cli.main(["convert", str(tmp_path / "wan"), str(tmp_path / "model")]) == 0
     assert cli.main(["export", str(tmp_path / "model"), str(tmp_path / "back"), "--format", form, *prefix]) == 0
@@ -69,21 +78,27 @@ def test_other_namings(tmp_path: Path, form: str):
 
 
 def test_flags(tmp_path: Path):
-    write_original(tmp_path / "wan", mixed_state())
-    flags = ["--dtype", "bfloat16", "--licence", "MIT", "--low", str(tmp_path / "wan")]
+    for name in ("wan", "low"):
+        write_original(tmp_path / name, mixed_state())
+    flags = ["--dtype", "bfloat16", "--licence", "MIT", "--low", str(tmp_path / "low")]
     assert cli.main(["convert", str(tmp_path / "wan"), str(tmp_path / "model"), *flags]) == 0
     parts = read_manifest(tmp_path / "model")["parts"]
     assert parts.keys() == {"dit", "dit_low"}
     assert {(part["dtype"], part["licence"]) for part in parts.values()} == {("bfloat16", "MIT")}
 
 
-def test_a_released_model_says_how_it_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_released_model_says_how_it_is_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
     """What `sampling.defaults` holds under the model's name stands in model.json; others say nothing."""
     name = "wan2.1-t2v-tiny"
     assert cli.main(["convert", str(random_checkpoint(tmp_path / "wan", name)), str(tmp_path / "plain")]) == 0
     assert part_sampling(tmp_path / "plain", "dit") == {}
+    shapes = f"these shapes are those of {name} and of one expert of wan2.2-t2v-tiny; "
+    assert capsys.readouterr().out.startswith(f"{shapes}no sampling is noted\n{name}: dit, ")
     monkeypatch.setitem(DEFAULTS, name, DEFAULTS["wan2.2-t2v-a14b"])
     assert cli.main(["convert", str(tmp_path / "wan"), str(tmp_path / "model")]) == 0
+    assert capsys.readouterr().out.startswith(f"{shapes}the sampling of {name} is noted\n{name}: dit, ")
     sampling = part_sampling(tmp_path / "model", "dit")
     assert (sampling["steps"], sampling["shift"], sampling["guidance"], sampling["boundary"]) == (40, 12.0, [3.0, 4.0], 0.875)
     assert set(DEFAULTS) <= set(DITS)

@@ -69,6 +69,12 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value))
 
 
+def set_config(folder: Path, **said: object) -> Path:
+    """Changes what config.json says."""
+    write_json(folder / "config.json", json.loads((folder / "config.json").read_text()) | said)
+    return folder
+
+
 def read_all(files: Sequence[Path]) -> State:
     """Everything in these files, by the safetensors library."""
     state: State = {}

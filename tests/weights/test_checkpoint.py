@@ -198,6 +198,14 @@ def test_refusals(tmp_path: Path, state, case: str):
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_types_that_numpy_does_not_have(tmp_path: Path):
+    """Eight bits: one line, not an error of a library."""
+    header = json.dumps({"a": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(InputError, match="x.safetensors: a is F8_E4M3, expected F32, F16, BF16"):
+        open_checkpoint(tmp_path / "x.safetensors").read("a")
+
+
 def test_several_models_in_one_folder(tmp_path: Path):
     for name in ("a", "b"):
         save_file({"x": np.zeros(1, np.float32)}, tmp_path / f"{name}.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from tests.weights.checkpoints import (
     in_naming,
     mixed_state,
     read_all,
+    set_config,
     write_json,
     write_original,
 )
@@ -41,7 +43,7 @@ def two_experts(root: Path) -> dict[str, dict[str, np.ndarray]]:
     low = {name: (-array).astype(array.dtype) for name, array in high.items()}
     states = {"high_noise_model": high, "low_noise_model": low}
     for name, state in states.items():
-        write_original(root / name, state)
+        set_config(write_original(root / name, state), text_len=512)
     return states
 
 
@@ -196,26 +198,54 @@ def test_parameters_without_a_torch_name(tmp_path: Path):
 
 
 def test_a_model_folder_that_contradicts_itself(tmp_path: Path):
-    write_part(tmp_path / "model", "dit", TINY, {"head.modulation": jnp.zeros((1, 2, 24))})
-    with pytest.raises(InputError, match="weights that do not fit the config in model.json: .*blocks.0.cross_attention"):
-        export.export(tmp_path / "model", tmp_path / "back", "comfy")
+    arrays = {f"blocks.{i}.modulation": jnp.zeros((1, 6, 24)) for i in range(2)} | {"head.modulation": jnp.zeros((1, 3, 24))}
+    write_part(tmp_path / "model", "dit", TINY, arrays)
+    words = r"config in model.json: head.modulation is \[1, 3, 24\], expected \[1, 2, 24\]; blocks.0.* is missing; "
+    with pytest.raises(InputError, match=words):
+        export.export(tmp_path / "model", tmp_path / "back", "original")
+    write_part(tmp_path / "model", "dit", replace(TINY, layers=900), arrays)
+    with pytest.raises(InputError, match="dit: found 2 layers, expected 900, the config in model.json says"):
+        export.export(tmp_path / "model", tmp_path / "back", "original")
 
 
-@pytest.mark.parametrize("case", ["two second experts", "other sizes", "no room"])
+@pytest.mark.parametrize(
+    ("form", "changes", "message"),
+    [
+        ("original", {"theta": 500.0}, "theta: found 500.0, expected 10000.0, since the format original cannot say another"),
+        ("diffusers", {"text_len": 4}, "text_len: found 4, expected 512, since the format diffusers"),
+        ("comfy", {"text_len": 4}, "text_len: found 4, expected 512, since the format comfy"),
+        ("comfy", {"eps": 1e-5, "text_len": 512}, "eps: found 1e-05, expected 1e-06"),
+    ],
+)
+def test_what_a_format_cannot_say(tmp_path: Path, form: export.Format, changes: dict, message: str):
+    write_part(tmp_path / "model", "dit", replace(TINY, **changes), {"head.modulation": jnp.zeros((1, 2, 24))})
+    with pytest.raises(InputError, match=f"dit: {message}"):
+        export.export(tmp_path / "model", tmp_path / "back", form)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("case", ["two second experts", "other sizes", "no room", "the same twice", "inside the second"])
 def test_refusals(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch):
     two_experts(tmp_path / "wan")
-    low, message = None, "would be a second one"
+    source, new, low, message = tmp_path / "wan", tmp_path / "new" / "model", None, "would be a second one"
     if case == "two second experts":
         low = tmp_path / "wan" / "low_noise_model"
     elif case == "other sizes":
         write_original(tmp_path / "wan" / "low_noise_model", mixed_state("dit_i2v"), name="dit_i2v")
         message = "low_noise_model: its sizes are not those of the other expert"
+    elif case == "the same twice":
+        source = low = tmp_path / "wan" / "low_noise_model"
+        message = "low_noise_model: is the expert for high noise already, expected another one"
+    elif case == "inside the second":
+        source, low = (tmp_path / "wan" / name for name in ("high_noise_model", "low_noise_model"))
+        new, message = low / "model", "lies inside .*low_noise_model, which it is made from"
     else:
         usage = destination.shutil.disk_usage(tmp_path)._replace(free=1000)
         monkeypatch.setattr(destination.shutil, "disk_usage", lambda path: usage)
         message = "GB are to be written, 0.0 GB are free there"
     with pytest.raises(InputError, match=message):
-        convert(tmp_path / "wan", tmp_path / "new" / "model", low=low)
+        convert(source, new, low=low)
+    assert not new.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["wan"]
 
 

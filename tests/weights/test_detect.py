@@ -16,8 +16,10 @@ from stage_jax.errors import InputError
 from stage_jax.models.zoo import DITS
 from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.detect import family_of, model_type, naming_of
+from stage_jax.weights.dit_table import DIT_TABLE, dit_shapes
 from stage_jax.weights.header import Stored
 from stage_jax.weights.strangers import refuse_strangers
+from stage_jax.weights.table import match
 from tests.goldens import load_golden
 from tests.models.dits import golden_config
 from tests.weights.checkpoints import config_json, in_naming
@@ -81,7 +83,16 @@ def test_heads_that_nothing_tells():
         family_of(found, "original")
     assert family_of(found, "original", heads=6)[1].heads == 6
     said = dataclasses.replace(found, config={"num_attention_heads": 8})
-    assert family_of(said, "original", heads=6)[1].heads == 8
+    assert family_of(said, "original")[1].heads == family_of(said, "original", heads=8)[1].heads == 8
+    with pytest.raises(InputError, match="config.json says num_attention_heads 8, --heads says 6"):
+        family_of(said, "original", heads=6)
+
+
+def test_a_folder_could_have_a_config_beside(tmp_path: Path):
+    for where, beside in ((tmp_path, True), (Path("wan.safetensors"), False)):
+        with pytest.raises(InputError) as caught:
+            family_of(dataclasses.replace(golden(), config={}, where=where), "original")
+        assert ("a config.json beside" in str(caught.value)) == beside
 
 
 @pytest.mark.parametrize(
@@ -96,6 +107,15 @@ def test_heads_that_nothing_tells():
         ({"text_len": -1}, "text_len: found -1"),
         ({"text_len": 10**12}, "text_len: found 1000000000000"),
         ({"eps": 7}, "eps: found 7, expected a number between 0 and 1"),
+        ({"num_heads": 0}, "heads: found 0, expected a whole number from 1"),
+        ({"num_heads": "4" * 5000}, r"heads: found '4{199}\.\.\., expected"),
+        ({"model_type": "i2v"}, "config.json says model_type 'i2v', the weights say .*model_type t2v"),
+        ({"model_type": "flf2v"}, "config.json says model_type 'flf2v', the weights say .*model_type t2v"),
+        ({"model_type": ["t2v"]}, r"config.json says model_type \['t2v'\]"),
+        ({"attention_head_dim": 32}, "config.json says attention_head_dim 32, the weights say .*attention_head_dim 24"),
+        ({"patch_size": [1, 4, 4]}, r"config.json says patch_size \[1, 4, 4\], the weights say .*patch_size \[1, 2, 2\]"),
+        ({"qk_norm": False}, "config.json says qk_norm False, expected 'rms_norm_across_heads'"),
+        ({"cross_attn_norm": False}, "config.json says cross_attn_norm False, expected True"),
     ],
 )
 def test_a_config_that_does_not_fit(said: dict, message: str):
@@ -120,6 +140,61 @@ def test_sizes_that_cannot_be_read(changes: dict, message: str):
     found = checkpoint({name: shape for name, shape in shapes.items() if shape is not None}, config=golden().config)
     with pytest.raises(InputError, match=message):
         family_of(found, "original")
+
+
+IMAGE = ("img_emb.", ".k_img.", ".v_img.", ".norm_k_img.")
+
+
+def missing(name: str, gone, naming: str, **config: Any) -> str:
+    """What `match` says of a golden without the entries whose original names `gone` picks."""
+    kept = {key: array for key, array in loaded(name).weights.items() if not gone(key)}
+    shapes = {key: array.shape for key, array in in_naming(kept, naming).items()}
+    found = checkpoint(shapes, config=config_json(loaded(name)) | config)
+    _, expected = family_of(found, naming)
+    with pytest.raises(InputError) as caught:
+        match(found.shapes, DIT_TABLE, dit_shapes(expected), "wan", naming)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("naming", ["original", "diffusers"])
+def test_a_part_of_the_image_branch_is_not_another_model(naming: str):
+    """Whatever is left of the branch speaks for the whole of it."""
+    norm = {"original": "img_emb.proj.0.weight", "diffusers": "condition_embedder.image_embedder.norm1.weight"}[naming]
+    assert missing("dit_i2v", "img_emb.proj.0.weight".__eq__, naming) == f"wan: 1 entries do not fit: {norm} is missing"
+    assert "8 entries do not fit" in missing("dit_i2v", lambda key: "img_emb" in key, naming)
+    for word in IMAGE:
+        if word != "img_emb.":
+            only = missing("dit_i2v", lambda key, word=word: any(w in key for w in IMAGE) and word not in key, naming)
+            assert " is missing" in only and "not known" not in only
+    assert "10 entries do not fit" in missing("dit_i2v", lambda key: "_img." in key, naming)
+
+
+@pytest.mark.parametrize("naming", ["original", "diffusers"])
+def test_two_images_need_their_positions(naming: str):
+    """Where config.json speaks of them, in Wan's words or in diffusers'; where no entry of CLIP's is left, too."""
+    name = {"original": "img_emb.emb_pos", "diffusers": "condition_embedder.image_embedder.pos_embed"}[naming]
+    gone = "img_emb.emb_pos".__eq__
+    assert missing("dit_flf2v", gone, naming) == f"wan: 1 entries do not fit: {name} is missing"
+    said = missing("dit_flf2v", gone, naming, model_type=None, pos_embed_seq_len=514)
+    assert said == f"wan: 1 entries do not fit: {name} is missing"
+    assert f"{name} is missing" in missing("dit_flf2v", lambda key: any(word in key for word in IMAGE), naming)
+
+
+def test_image_models_without_the_branch_are_those_of_2_2():
+    kept = {k: a.shape for k, a in loaded("dit_i2v").weights.items() if not any(word in k for word in IMAGE)}
+    config = family_of(checkpoint(kept, config=config_json(loaded("dit_i2v"))), "original")[1]
+    assert (config.image_dim, config.in_channels, model_type(config)) == (None, 36, "i2v")
+
+
+@pytest.mark.parametrize("name", ["wan2.1-t2v-1.3b", "wan2.1-flf2v-14b", "wan2.2-ti2v-5b"])
+def test_released_models_without_their_last_layer(name: str):
+    """Refused, unless config.json says that it is meant."""
+    layers = DITS[name].layers
+    shapes = {key: shape for key, shape in published(name).items() if f"blocks.{layers - 1}." not in key}
+    with pytest.raises(InputError, match=f"found {layers - 1} layers, {name} has {layers}$"):
+        family_of(checkpoint(shapes), "original")
+    config = family_of(checkpoint(shapes, config={"num_layers": layers - 1}), "original")[1]
+    assert config == dataclasses.replace(DITS[name], layers=layers - 1)
 
 
 @pytest.mark.parametrize("number", ["4096", "0000000004", "-1", "1e9"])

@@ -12,13 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from stage_jax.errors import InputError
+from stage_jax.models.dit import DiTConfig
+from stage_jax.models.vae import VAEConfig
 from stage_jax.weights import folder as folder_module
 from stage_jax.weights.folder import (
     copy_part,
     open_part,
+    part_config,
     part_hash,
     part_sampling,
     read_manifest,
@@ -26,6 +29,7 @@ from stage_jax.weights.folder import (
     stream_part,
     write_part,
 )
+from stage_jax.weights.header import MOST_JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Sizes:
     kernels: tuple[tuple[int, ...], ...] = ((1, 2, 2),)
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError("a width of nothing")
+        if self.width == 5:
+            raise ValueError("an odd width of 5")
 
 
 PARAMS = {"blocks.up.kernel": jnp.arange(6.0).reshape(2, 3) / 7, "head.bias": jnp.ones(3)}
@@ -106,6 +110,12 @@ def bless_a_pickle(folder: Path) -> None:
     edit(folder, lambda m: m["parts"]["dit"].update(sha256=digest))
 
 
+def bless_doubles(folder: Path) -> None:
+    save_file({"head.bias": np.zeros(3)}, folder / "dit" / "model.safetensors")
+    digest = hashlib.sha256((folder / "dit" / "model.safetensors").read_bytes()).hexdigest()
+    edit(folder, lambda m: m["parts"]["dit"].update(sha256=digest))
+
+
 WRONG = {
     "another byte": (flip_a_byte, "sha256"),
     "another hash": (lambda f: edit(f, lambda m: m["parts"]["dit"].update(sha256="0" * 64)), "sha256"),
@@ -117,13 +127,19 @@ WRONG = {
     "no manifest": (lambda f: (f / "model.json").unlink(), "expected a model folder"),
     "no JSON": (lambda f: (f / "model.json").write_text("{"), "not JSON"),
     "no text": (lambda f: (f / "model.json").write_bytes(b"\xff"), "not JSON"),
-    "a list": (lambda f: (f / "model.json").write_text("[]"), "format 1"),
+    "a list": (lambda f: (f / "model.json").write_text("[]"), "expected a JSON object"),
+    "deep": (lambda f: (f / "model.json").write_text("[" * 100_000), "not JSON"),
+    "too much of it": (lambda f: (f / "model.json").write_text(" " * (MOST_JSON + 1)), "expected 16,777,216 at most"),
+    "a folder": (lambda f: ((f / "model.json").unlink(), (f / "model.json").mkdir()), "expected a model folder"),
+    "a model that is no name": (lambda f: edit(f, lambda m: m["parts"]["dit"].update(model=[])), r"dit.model: found \[\]"),
+    "sampling that is none": (lambda f: edit(f, lambda m: m["parts"]["dit"].update(sampling=7)), "dit.sampling: found 7"),
+    "types of its own": (bless_doubles, "head.bias is F64, expected F32, F16, BF16"),
     "a later format": (lambda f: edit(f, lambda m: m.update(format=2)), "format 1"),
     "parts as a list": (lambda f: edit(f, lambda m: m.update(parts=["dit"])), "format 1"),
     "no hash": (lambda f: edit(f, lambda m: m["parts"]["dit"].pop("sha256")), "sha256"),
     "no config": (lambda f: edit(f, lambda m: m["parts"]["dit"].update(config=7)), "config"),
     "an unknown size": (lambda f: edit(f, lambda m: m["parts"]["dit"]["config"].update(depth=1)), "unknown depth"),
-    "an impossible size": (lambda f: edit(f, lambda m: m["parts"]["dit"]["config"].update(width=0)), "a width of nothing"),
+    "an impossible size": (lambda f: edit(f, lambda m: m["parts"]["dit"]["config"].update(width=5)), "an odd width of 5"),
 }
 
 
@@ -145,6 +161,49 @@ def big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     specs = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in arrays.items()}
     stream_part(tmp_path / "model", "dit", SIZES, specs, arrays.__getitem__, {"licence": "MIT"})
     return tmp_path / "model"
+
+
+def deep(levels: int) -> list:
+    return [] if levels == 0 else [deep(levels - 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "expected"),
+    [
+        (DiTConfig, "heads", 0, "a whole number from 1"),
+        (DiTConfig, "heads", True, "a whole number from 1"),
+        (DiTConfig, "heads", None, "a whole number from 1"),
+        (DiTConfig, "layers", "x", "a whole number from 1 to 999"),
+        (DiTConfig, "layers", 10**9, "a whole number from 1 to 999"),
+        (DiTConfig, "ffn_dim", 3.5, "a whole number from 1"),
+        (DiTConfig, "ffn_dim", -1, "a whole number from 1"),
+        (DiTConfig, "image_dim", "wide", "a whole number from 1"),
+        (DiTConfig, "kernels", [], "a list of 1 to 64"),
+        (DiTConfig, "kernels", [[1, 2]], "a list of 3 in it"),
+        (DiTConfig, "kernels", [[1, 2, 0]], "whole numbers from 1 to 64 in it in it"),
+        (DiTConfig, "kernels", deep(900), "a list of 3 in it"),
+        (DiTConfig, "eps", 0, "a number above 0"),
+        (DiTConfig, "theta", float("nan"), "a number above 0"),
+        (DiTConfig, "gate_init", 10**400, "a number"),
+        (DiTConfig, "dtype", "int4", "one of float32, bfloat16"),
+        (DiTConfig, "scan_layers", 1, "true or false"),
+        (VAEConfig, "conv", "fast", "one of "),
+        (VAEConfig, "latent_mean", ["x"], "a number in it"),
+    ],
+)  # fmt: skip
+def test_configurations_that_cannot_be(folder: Path, kind: type, field: str, value: object, expected: str):
+    edit(folder, lambda m: m["parts"]["dit"].update(config={field: value}))
+    with pytest.raises(InputError, match=rf"parts.dit.config.{field}: found .*, expected {expected}") as caught:
+        part_config(folder, "dit", kind)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_writing_over_a_part_of_several_files(big: Path):
+    """What it was made of is gone; other files stay."""
+    (big / "dit" / "notes.txt").write_text("mine")
+    write_part(big, "dit", SIZES, PARAMS)
+    assert sorted(path.name for path in (big / "dit").iterdir()) == ["model.safetensors", "notes.txt"]
+    assert read_part(big, "dit", Sizes)[0] == SIZES
 
 
 def test_a_part_of_several_files(big: Path):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from safetensors.numpy import save_file
 
 from stage_jax.errors import InputError
@@ -20,7 +21,7 @@ from stage_jax.weights.checkpoint import Checkpoint, open_checkpoint
 from stage_jax.weights.convert import convert
 from stage_jax.weights.dit_table import DIT_TABLE
 from stage_jax.weights.folder import open_part
-from stage_jax.weights.stream import load_params
+from stage_jax.weights.stream import _of_layer, load_params
 from stage_jax.weights.table import Entry, Table, from_torch, linear
 from tests.goldens import load_golden
 from tests.models.dits import abstract, golden_config
@@ -61,6 +62,14 @@ def test_from_torch_and_from_our_folder(folder: Path, expected):
     assert_same(load_params(open_part(folder / "model", "dit"), None, STACKED), expected)
     save_file(in_naming(mixed_state(NAME), "diffusers"), folder / "diffusers.safetensors")
     assert_same(load_params(open_checkpoint(folder / "diffusers.safetensors"), DIT_TABLE, STACKED), expected)
+
+
+def test_stacks_stay_in_their_kind_of_memory():
+    """Also the layers on their way there."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("x",))
+    sharding = NamedSharding(mesh, PartitionSpec(None, "x"), memory_kind="pinned_host")
+    layer = _of_layer(sharding)
+    assert (layer.memory_kind, layer.spec) == ("pinned_host", PartitionSpec("x"))
 
 
 def test_layers_in_a_list_and_another_type(folder: Path, expected):
@@ -137,11 +146,12 @@ def test_what_does_not_fit(tmp_path: Path, case: str):
         state["more"] = np.zeros(1, np.float32)
     expected = {"blocks.up.kernel": (1, 3, 2), "blocks.up.bias": (1, 2), "scale": (3,)}
     wanted = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in expected.items()}
-    named = {"missing": "blocks.0.up.bias is missing", "unknown": "more is not known", "another shape": r"scale is \[4\]"}[case]
+    turned = r"scale is \[4\], expected \[3\]"
+    named = {"missing": "blocks.0.up.bias is missing", "unknown": "more is not known", "another shape": turned}[case]
     save_file(state, tmp_path / "torch.safetensors")
     with pytest.raises(InputError, match=f"torch.safetensors: 1 entries do not fit: {named}"):
         load_params(open_checkpoint(tmp_path / "torch.safetensors"), SMALL, wanted)
     ours = {name.replace("weight", "kernel"): array.T for name, array in state.items()}
     save_file({name: np.ascontiguousarray(array) for name, array in ours.items()}, tmp_path / "ours.safetensors")
-    with pytest.raises(InputError, match=f"do not fit the config in model.json: {named.partition(' ')[0]}$"):
+    with pytest.raises(InputError, match=f"do not fit the config in model.json: {named}$"):
         load_params(open_checkpoint(tmp_path / "ours.safetensors"), None, wanted)
