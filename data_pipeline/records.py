@@ -9,7 +9,6 @@ import dataclasses
 import json
 import operator
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -20,6 +19,7 @@ from jaxtyping import UInt8
 
 from data_pipeline.toy_cinema import render, world
 from stage_jax.errors import InputError
+from stage_jax.files import atomic_folder, system_errors
 from stage_jax.story.types import story_to_json
 
 FORMAT = "stage_jax.records/1"
@@ -99,24 +99,21 @@ class StageRecords(tfds.core.GeneratorBasedBuilder):
 def write_records(
     out_dir: str | Path, splits: Mapping[str, Iterable[Example]], shape: Shape, about: Mapping[str, Any]
 ) -> None:
-    """Writes a folder of records, whole or not at all: it is built beside its place and renamed at the end.
+    """Writes a folder of records, whole or not at all (`files.atomic_folder`).
 
-    about: JSON values on how the records were made. Raises InputError if out_dir exists and holds anything.
+    about: JSON values on how the records were made. Raises InputError if out_dir exists and holds anything, OSError if the
+    disk is full.
     """
     out = Path(out_dir)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: found something there already, expected a new or empty folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
     tfds.disable_progress_bar()  # callers report progress in their own way
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
-        builder = StageRecords(
-            splits=splits, shape=shape, about=about, data_dir=str(building), file_format="array_record"
-        )
+    with system_errors(out), atomic_folder(out) as folder:
+        builder = StageRecords(splits=splits, shape=shape, about=about, data_dir=str(folder), file_format="array_record")
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(compute_stats="skip"))
-        Path(builder.data_dir).rename(out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        for file in Path(builder.data_dir).iterdir():  # out of the folders of name and version that TFDS makes
+            file.rename(folder / file.name)
+        shutil.rmtree(folder / builder.name)
 
 
 def toy_example(story: world.ToyStory, clips: bool, interior: int = 2, size: int = world.SIDE) -> Example:

@@ -6,9 +6,11 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+FULL_OR_CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -53,57 +55,113 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     What stood at `path` before stays until then and is removed after that; whether it may go is the caller's to say.
     """
     path = Path(path)
-    with _folder_beside(path) as temporary:
+    with _folder_in(path.parent, path) as temporary:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _sync(file)
+        for file in _files_in(temporary):
+            _sync(file)
         temporary.chmod(0o777 & ~_umask())
         _swap(temporary, path)
 
 
 @contextmanager
-def staged_folder(path: str | Path) -> Iterator[Path]:
-    """A new folder beside `path` whose files, once the block ends, move to their places under `path`, whole.
+def staged_folder(path: str | Path, expected: Sequence[str] = ()) -> Iterator[Path]:
+    """A new hidden folder in `path` whose files, once the block ends, move to their places under `path`, all or none.
 
-    Other files under `path` stay. If the block fails, nothing under `path` has changed. That the place can be written
-    is known before the block begins.
+    Other files under `path` stay. If the block fails, or a file cannot be moved, nothing under `path` has changed. It is in
+    `path` and not beside it because `path` may be a disk of its own. expected: files that the block will make, as far as
+    they are known. That `path` can be written and that they have room there is known before the block begins.
     """
     path = Path(path)
-    with _about(path):
-        if path.exists() and not path.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    with _folder_beside(path) as temporary:
+    with _folder_in(path, path) as temporary:
+        _check_room(path, [Path(name) for name in expected])
         yield temporary
-        made = sorted(file for file in temporary.rglob("*") if file.is_file())
-        for file in made:
-            _sync(file)
-        for file in made:
-            place = path / file.relative_to(temporary)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, place)
+        names = [file.relative_to(temporary) for file in _files_in(temporary)]
+        _check_room(path, names)
+        for name in names:
+            _sync(temporary / name)
+        _move(temporary, path, names)
 
 
 @contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """A new folder beside `path`, gone at the end; if the block fails, so are the parents that were made for it."""
-    new_parents = [parent for parent in path.parents if not parent.exists()]
+def system_errors(path: str | Path) -> Iterator[None]:
+    """Makes an OSError that names `path` of what native writers (ArrayRecord, TensorStore) say in words only: RuntimeError or
+    ValueError of a full disk, or of one that must not be written."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        for code in FULL_OR_CLOSED:
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code), str(path)) from error
+        raise
+
+
+@contextmanager
+def _folder_in(parent: Path, path: Path) -> Iterator[Path]:
+    """A new hidden folder in `parent`, gone at the end; if the block fails, so are the parents that were made for it. Errors
+    in it name `path`, whose contents it will be."""
+    new_parents = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     try:
         with _about(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+            parent.mkdir(parents=True, exist_ok=True)
+            temporary = _hidden(parent, path.name, ".partial")
         try:
             with _about(path, temporary):
                 yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except BaseException:
-        with suppress(OSError):
-            for parent in new_parents:  # the deepest first, each only if it is empty
-                parent.rmdir()
+        _remove_empty(new_parents)
         raise
+
+
+def _hidden(parent: Path, name: str, suffix: str) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=suffix, dir=parent))
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Removes the folders, the deepest first, up to one that something is in."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _check_room(path: Path, names: Sequence[Path]) -> None:
+    """OSError if a folder stands where one of the files is to go, or a file where its folder is to be."""
+    for name in names:
+        if (path / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path / name))
+        for folder in (path / parent for parent in name.parents):
+            if folder.exists() and not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def _move(new: Path, path: Path, names: Sequence[Path]) -> None:
+    """Moves the files from `new` to `path`; if one cannot be moved, all that stood there stands there again."""
+    old = _hidden(path, path.name, ".old")
+    try:
+        with ExitStack() as undo:
+            for name in names:
+                place, aside = path / name, old / name
+                for folder in reversed([parent for parent in place.parents if not parent.exists()]):
+                    folder.mkdir()
+                    undo.callback(folder.rmdir)
+                if os.path.lexists(place):
+                    aside.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(place, aside)
+                    undo.callback(os.replace, aside, place)
+                    os.replace(new / name, place)
+                else:
+                    os.replace(new / name, place)
+                    undo.callback(place.unlink)
+            undo.pop_all()
+            shutil.rmtree(old, ignore_errors=True)
+    finally:  # a file that could not be put back stays in `old`
+        for folder in sorted((old, *old.rglob("*")), reverse=True):
+            _remove_empty([folder])
 
 
 def _swap(new: Path, path: Path) -> None:
@@ -111,7 +169,7 @@ def _swap(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    old = _hidden(path.parent, path.name, ".old")
     path.rename(old)  # onto an empty folder, which rename replaces
     try:
         new.rename(path)
@@ -128,6 +186,8 @@ def _about(path: Path, temporary: Path | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         named = None if error.filename is None else Path(os.fsdecode(error.filename))
+        if error.errno is None:  # all it says is a text, which a name would take the place of
+            raise
         if named is None or temporary is None:
             error.filename = str(path)
         elif named.is_relative_to(temporary):

@@ -138,3 +138,105 @@ def test_errors_inside_a_folder_name_the_place_it_will_have(tmp_path: Path) -> N
     with pytest.raises(FileNotFoundError) as caught, files.atomic_folder(tmp_path / "out") as folder:
         (folder / "no" / "a.png").write_bytes(b"")
     assert caught.value.filename == str(tmp_path / "out" / "no" / "a.png")
+
+
+def tree(folder: Path) -> dict[str, str | None]:
+    """Everything under a folder: the text of files, None for folders."""
+    return {str(p.relative_to(folder)): p.read_text() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+def make(folder: Path, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+OLD, NEW = {"a": "old", "sub/b": "old", "z": "kept"}, {"a": "new", "sub/b": "new", "sub/more/c": "new", "x": "new"}
+
+
+@pytest.mark.parametrize("before", [{}, OLD])
+def test_staged_files_join_those_that_are_there(before: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    make(out, before)
+    with files.staged_folder(out, list(NEW)) as folder:
+        assert folder.parent == out and folder.name.startswith(".")  # in it, for it may be a disk of its own
+        make(folder, NEW)
+    assert {name: text for name, text in tree(tmp_path / "deep" / "out").items() if text is not None} == before | NEW
+    assert [p.name for p in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("before", [{}, OLD])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EXDEV])
+@pytest.mark.parametrize("at", range(6))
+def test_a_move_that_fails_is_undone(
+    at: int, code: int, before: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "deep" / "out"
+    make(out, before)
+    expected, replace, calls = tree(tmp_path), os.replace, []
+
+    def fail_once(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == at % (6 if before else 4) + 1:
+            raise OSError(code, os.strerror(code), str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", fail_once)
+    with pytest.raises(OSError, match="out") as caught, files.staged_folder(out) as folder:
+        make(folder, NEW)
+    assert caught.value.errno == code and tree(tmp_path) == expected
+
+
+def test_what_cannot_be_put_back_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, {"a": "old"})
+    replace, calls = os.replace, []
+
+    def fail_after_one(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) > 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(files.os, "replace", fail_after_one)
+    with pytest.raises(OSError, match="error"), files.staged_folder(tmp_path) as folder:
+        make(folder, {"a": "new"})
+    assert [text for text in tree(tmp_path).values() if text is not None] == ["old"]
+
+
+@pytest.mark.parametrize(("taken", "made"), [("x/y", "x"), ("x", "x/y")])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_folder_in_the_place_of_a_file_and_the_reverse(taken: str, made: str, known: bool, tmp_path: Path) -> None:
+    """Nothing is moved then; and where the name was told before, nothing is made."""
+    make(tmp_path, {"a": "old", taken: "old"})
+    expected, began = tree(tmp_path), []
+
+    def stage() -> None:
+        with files.staged_folder(tmp_path, [made] if known else []) as folder:
+            began.append(folder)
+            make(folder, {"a": "new", made: "new"})
+
+    with pytest.raises((IsADirectoryError, NotADirectoryError)) as caught:
+        stage()
+    assert caught.value.filename == str(tmp_path / "x") and bool(began) != known
+    assert tree(tmp_path) == expected
+
+
+def test_a_place_that_is_a_file_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    make(tmp_path, {"out": "mine"})
+    for out in (tmp_path / "out", tmp_path / "out" / "deep"):
+        with pytest.raises(OSError, match="out"), files.staged_folder(out):
+            pytest.fail("the block began")
+    assert tree(tmp_path) == {"out": "mine"}
+
+
+def test_native_writers_words_become_an_os_error() -> None:
+    with pytest.raises(OSError, match="out") as caught, files.system_errors("out"):
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write 202 bytes: No space left on device [os_error_code='28']")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "out")
+    with pytest.raises(ValueError, match="Found empty item"), files.system_errors("out"):
+        raise ValueError("Found empty item")
+
+
+def test_an_error_that_is_only_a_text_keeps_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="^Not enough disk space$"), files.atomic_folder(tmp_path / "out"):
+        raise OSError("Not enough disk space")

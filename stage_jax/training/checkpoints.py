@@ -3,6 +3,7 @@ atomically by Orbax, so that a kill at any moment leaves the last whole one."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,20 @@ import grain
 import jax
 import orbax.checkpoint as ocp
 
+from stage_jax.files import system_errors
 from stage_jax.training.state import TrainState
 
 
 class Checkpoints:
-    """The checkpoints under `workdir/checkpoints`; the newest two are kept."""
+    """The checkpoints under `workdir/checkpoints`; the newest two are kept. Where the disk is full, `save` of this checkpoint
+    or the next one raises OSError, or `close`."""
 
     def __init__(self, workdir: Path, every: int):
+        # Orbax raises what goes wrong, and also logs it: hundreds of lines, from each of its threads.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         options = ocp.CheckpointManagerOptions(max_to_keep=2)
-        self.every = every
-        self.manager = ocp.CheckpointManager((workdir / "checkpoints").absolute(), options=options)
+        self.every, self.folder = every, workdir / "checkpoints"
+        self.manager = ocp.CheckpointManager(self.folder.absolute(), options=options)
 
     def save(self, state: TrainState, batches: Any, *, force: bool = False) -> None:
         """Saves if the step is due (or `force`). `batches` is the Grain iterator, standing before the next batch."""
@@ -27,7 +32,8 @@ class Checkpoints:
         if (step % self.every and not force) or step in self.manager.all_steps():
             return
         items = {name: ocp.args.StandardSave(value) for name, value in _items(state).items()}
-        self.manager.save(step, args=ocp.args.Composite(**items, data=grain.checkpoint.CheckpointSave(batches)))
+        with system_errors(self.folder):
+            self.manager.save(step, args=ocp.args.Composite(**items, data=grain.checkpoint.CheckpointSave(batches)))
 
     def restore(self, like: TrainState, batches: Any) -> TrainState:
         """The newest state, or `like` itself where there is none; `batches` is moved to where it stood."""
@@ -43,8 +49,9 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits until everything is on disk."""
-        self.manager.wait_until_finished()
-        self.manager.close()
+        with system_errors(self.folder):
+            self.manager.wait_until_finished()
+            self.manager.close()
 
 
 def _items(state: TrainState) -> dict[str, Any]:

@@ -7,9 +7,11 @@ steps, the seed. A run that is stopped, or killed, goes on from its last checkpo
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -23,6 +25,10 @@ from stage_jax.training.state import TrainState, init_state, make_train_step
 from stage_jax.training.tasks import make_task
 
 Say = Callable[[str], None]
+
+NAMES = ("name", "task", "model", "optimizer.name")
+COUNTS = ("steps", "log_every", "checkpoint_every")
+OPTIMIZER = ("lr", "warmup", "flat", "final", "weight_decay", "clip", "b2")
 
 
 def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
@@ -69,12 +75,47 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
 
 
 def check_config(config: ConfigDict, workdir: Path) -> None:
-    """A run is resumed with the config that it was started with, or not at all: InputError names what differs."""
+    """InputError on values that every run needs and that are missing or of the wrong kind. A run is resumed with the config
+    that it was started with, or not at all: InputError names what differs."""
+    _check_values(config)
     path = workdir / "config.json"
     if path.exists() and path.read_text() != config_text(config):
         old, new = json.loads(path.read_text()), json.loads(config_text(config))
         differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
         raise InputError(f"{path}: this run was started with another config; they differ in {', '.join(differ)}")
+
+
+def _check_values(config: ConfigDict) -> None:
+    for name in ("optimizer", "data"):
+        _check(config, name, lambda group: isinstance(group, ConfigDict), "a group of values")
+    for name in (*NAMES, "data.dir"):
+        _check(config, name, lambda text: isinstance(text, str) and text != "", "a name")
+    for name in COUNTS:
+        _check(config, name, lambda count: _is_whole(count) and count > 0, "a whole number above 0")
+    _check(config, "seed", lambda seed: _is_whole(seed) and seed >= 0, "a whole number, 0 or more")
+    _check(config, "ema", lambda decay: _is_number(decay) and 0 <= decay <= 1, "a number from 0 to 1")
+    for name in OPTIMIZER:
+        _check(config, f"optimizer.{name}", _is_number, "a number")
+    if config.optimizer.name == "muon":
+        _check(config, "optimizer.adam_only", lambda text: isinstance(text, str), "a pattern of parameters' names")
+
+
+def _check(config: ConfigDict, name: str, fits: Callable[[Any], bool], expected: str) -> None:
+    *groups, last = name.split(".")
+    for group in groups:
+        config = config[group]
+    if last not in config:
+        raise InputError(f"config.{name}: not found, expected {expected}")
+    if not fits(config[last]):
+        raise InputError(f"config.{name}: found {config[last]!r}, expected {expected}")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return (_is_whole(value) or isinstance(value, float)) and math.isfinite(value)
 
 
 def keep_config(config: ConfigDict, workdir: Path) -> None:

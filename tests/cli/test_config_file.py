@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from stage_jax.cli import main as cli
 from stage_jax.cli.config_file import load_config
 from stage_jax.errors import InputError
+from stage_jax.training.train import check_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = """
@@ -136,4 +137,12 @@ def test_train_gets_the_config_and_the_folder(file: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(CONFIGS.glob("*.py"))])
 def test_the_configs_of_this_project_load(name: str) -> None:
-    assert load_config(str(CONFIGS / name), ["--config.seed=3"]).seed == 3
+    config = load_config(str(CONFIGS / name), ["--config.seed=3"])
+    assert config.seed == 3
+    check_config(config, Path("nowhere"))
+
+
+def test_a_value_that_cannot_be_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--config", str(CONFIGS / "tiny_vae.py"), "--workdir", str(tmp_path / "run")]
+    assert cli.main([*arguments, "--config.log_every=0"]) == 2
+    assert capsys.readouterr().err == "stage: config.log_every: found 0, expected a whole number above 0\n"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
+from types import SimpleNamespace
 
 import grain
 import numpy as np
 import pytest
+from tensorflow_datasets.core import file_adapters
 
 from data_pipeline import records
 from data_pipeline.records import open_records, toy_example, write_records, write_toy_records
@@ -84,6 +88,21 @@ def test_interrupted_writing_leaves_nothing(tmp_path, error):
     with pytest.raises((KeyboardInterrupt, OSError)) as caught:
         write_toy_records(tmp_path / "r", {"train": 5}, progress=progress)
     assert caught.value is error or caught.type is error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_what_the_writer_says_of_a_full_disk_is_an_os_error(tmp_path, monkeypatch, code):
+    """The words are ArrayRecord's own, on a disk of 64 KiB."""
+
+    def close(self):
+        raise RuntimeError(f"write() failed: {os.strerror(code)}; writing /x; at byte 65536; Failed to close chunk_writer")
+
+    writer = SimpleNamespace(ArrayRecordWriter=lambda *_: type("Writer", (), {"write": lambda *_: True, "close": close})())
+    monkeypatch.setattr(file_adapters, "array_record_module", writer)
+    with pytest.raises(OSError, match=os.strerror(code)) as caught:
+        write_toy_records(tmp_path / "r", {"test": 1}, clips=False)
+    assert (caught.value.errno, caught.value.filename) == (code, str(tmp_path / "r"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -21,7 +23,7 @@ from stage_jax.models.vae import VAEConfig
 from stage_jax.training.checkpoints import Checkpoints
 from stage_jax.training.optimizer import learning_rate, make_optimizer
 from stage_jax.training.state import init_state, make_train_step
-from stage_jax.training.train import MetricsLog, train
+from stage_jax.training.train import MetricsLog, check_config, train
 from stage_jax.weights.folder import read_manifest, read_part
 from tests.training import sizes
 
@@ -143,6 +145,62 @@ def test_a_checkpoint_holds_the_state_of_its_step(tmp_path: Path):
     assert jax.tree.structure(restored) == jax.tree.structure(fresh)
     for kept, found in zip(expected, jax.tree.leaves(restored), strict=True):
         np.testing.assert_array_equal(kept, found)
+
+
+@pytest.mark.parametrize("call", ["save", "wait_until_finished"])
+def test_a_full_disk_is_an_os_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str):
+    """The words are TensorStore's own; Orbax raises them at the next save or at the end."""
+    words = "RESOURCE_EXHAUSTED: Error writing: Failed to write 202 bytes to file 22: No space left on device"
+
+    def fail(*_, **__):
+        raise ValueError(words)
+
+    state, _ = toy_step()
+    checkpoints = Checkpoints(tmp_path, every=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.manager, call, fail)
+        batches = iter(grain.MapDataset.range(3).to_iter_dataset())
+        run = checkpoints.close if call == "wait_until_finished" else functools.partial(checkpoints.save, state, batches)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            run()
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "checkpoints"))
+    checkpoints.close()
+
+
+REQUIRED = (
+    "name", "task", "model", "seed", "steps", "log_every", "checkpoint_every", "ema", "optimizer", "data",
+    "optimizer.name", "optimizer.lr", "optimizer.adam_only", "data.dir",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_missing_values_are_named(tmp_path: Path, name: str):
+    config = ConfigDict(sizes.step2_config(tmp_path / "records", tmp_path / "vae", 1))
+    check_config(config, tmp_path / "run")
+    *groups, last = name.split(".")
+    del (config[groups[0]] if groups else config)[last]
+    with pytest.raises(InputError, match=rf"^config\.{name}: not found, expected [^\n]+$"):
+        train(config, tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"log_every": 0}, r"config.log_every: found 0, expected a whole number above 0"),
+        ({"steps": -1}, r"config.steps: found -1"),
+        ({"steps": True}, r"config.steps: found True"),
+        ({"checkpoint_every": 2.5}, r"config.checkpoint_every: found 2.5"),
+        ({"seed": -3}, r"config.seed: found -3, expected a whole number, 0 or more"),
+        ({"ema": float("nan")}, r"config.ema: found nan, expected a number from 0 to 1"),
+        ({"optimizer": "muon"}, r"config.optimizer: found 'muon', expected a group of values"),
+        ({"model": None}, r"config.model: found None, expected a name"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_named(tmp_path: Path, change: dict, message: str):
+    with pytest.raises(InputError, match=message) as caught:
+        train(ConfigDict(sizes.vae_config(tmp_path / "records", 1) | change), tmp_path / "run", quiet)
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
 def test_learning_rate():
