@@ -20,7 +20,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "--pairs", metavar="DIR", type=Path, help="given frames SC01_SH010_start.png, _end.png instead of drawn ones"
     )
     parser.add_argument("--seed", metavar="N", type=whole(0, MOST_SEED), default=0, help="default: 0")
-    parser.add_argument("--steps", metavar="N", type=whole(1, 1000), default=20, help="Euler steps (default: 20)")
+    parser.add_argument("--steps", metavar="N", type=whole(1, 1000), help="sampling steps (default: the model's)")
     parser.add_argument("--guidance", metavar="G", type=finite, help="weight of the caption (default: the model's)")
     parser.set_defaults(run=run)
 
@@ -31,5 +31,13 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
 
     with Progress() as progress:
         make_film(
-            args.story, args.out, args.model, args.step2, args.pairs, args.seed, args.steps, args.guidance, progress
+            args.story,
+            args.out,
+            progress,
+            model=args.model,
+            step2=args.step2,
+            pairs=args.pairs,
+            seed=args.seed,
+            steps=args.steps,
+            guidance=args.guidance,
         )

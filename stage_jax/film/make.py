@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,16 +18,18 @@ from stage_jax.film.manifest import manifest
 from stage_jax.film.png import write_png
 from stage_jax.film.sheet import contact_sheet
 from stage_jax.film.video import film_scale, write_mp4
-from stage_jax.generate.board import check_words, describe_unknown, draw_board, given_board
+from stage_jax.generate.board import check_words, describe_too_long, describe_unknown, draw_board, given_board
 from stage_jax.generate.clips import ClipSampler, fill_board
-from stage_jax.generate.models import load_models
+from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
+from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.story.board import Board
 from stage_jax.story.pairs import read_pairs
 from stage_jax.story.readers import read_story
-from stage_jax.story.types import story_to_json
+from stage_jax.story.types import Shot, Story, story_to_json
 
 TINY = "assets/tiny"
+FILES = ("story.json", "film.mp4", "sheet.png", "board.html", "manifest.json")
 
 
 @runtime_checkable
@@ -40,39 +42,83 @@ class Reports(Protocol):
 def make_film(
     story_path: Path,
     out: Path,
-    model: Path | None,
-    step2: Path | None,
-    pairs: Path | None,
-    seed: int,
-    steps: int | None,
-    guidance: float | None,
     progress: Reports,
+    *,
+    model: Path | None = None,
+    step2: Path | None = None,
+    pairs: Path | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
 ) -> Board:
     """Makes a film of a story in the folder `out` and returns its board, clips included.
 
     model, step2: model folders, the shipped tiny one by default. pairs: a folder of given start and end frames; then nothing
-    is drawn. InputError on anything wrong with what was given, before anything is written."""
+    is drawn. steps, guidance: override the models' own. InputError on anything wrong with what was given, before anything is
+    written. What is left out of the story goes to `progress` as warnings."""
     story = read_story(story_path)
     given = None if pairs is None else read_pairs(pairs, story)
     folder = model or Path(str(resources.files("stage_jax") / TINY))
     models = load_models(folder, step2, draw=given is None)
     if given is None:
         check_words(models, story, str(story_path))
-    elif unknown := models.captions.tokenizer.unknown([shot.description for _, shot in story.shots()]):
-        progress.say(f"warning: {story_path}: left out {describe_unknown(unknown)}")
+    for warning in warnings(models.captions.tokenizer, story, drawn=given is None):
+        progress.say(f"warning: {story_path}: {warning}")
 
     def report(label: str) -> Callable[[int, int], None]:
         return lambda done, total: progress.step(label, done, total)
 
-    with files.staged_folder(out) as staging:
+    with files.staged_folder(out, _made_of(story)) as staging:
         if given is None:
             drawing = PairSampler(models.step2, models.captions, steps, guidance)
             board = draw_board(models, story, seed, sampler=drawing, progress=report("pairs"))
         else:
             board = given_board(story, given, seed, tuple(models.filler.sampling["size"]))
         board = fill_board(board, ClipSampler(models, steps), progress=report("clips"))
-        write_board(board, staging, dict(models.hashes), {"seed": seed, "steps": steps, "guidance": guidance})
+        write_board(board, staging, dict(models.hashes), {"seed": seed, "sampling": sampling(models, steps, guidance)})
     return board
+
+
+def _made_of(story: Story) -> list[str]:
+    """The files that a film's folder gets, so that what stands in their way is known before the work."""
+    names = [story.shot_name(scene, shot) for scene, shot in story.shots()]
+    frames = [f"frames/{name}_{end}.png" for name in names for end in ("start", "end")]
+    return [*FILES, *frames, *(f"clips/{name}.mp4" for name in names)]
+
+
+def warnings(tokenizer: WordTokenizer, story: Story, *, drawn: bool) -> Iterator[str]:
+    """What the film will not have of its story: words that the filler does not read, and fields that no model goes by."""
+    captions = {story.shot_name(scene, shot): shot.video_prompt or shot.description for scene, shot in story.shots()}
+    if unknown := tokenizer.unknown(captions.values()):
+        yield f"left out {describe_unknown(unknown)}"
+    if too_long := describe_too_long(tokenizer, captions):
+        yield f"cut {too_long}"
+    if fields := unused_fields(story, drawn=drawn):
+        yield f"the models of this version do not go by {', '.join(fields)}"
+
+
+def unused_fields(story: Story, *, drawn: bool) -> list[str]:
+    """Fields of a story that differ from their defaults, and that change neither pictures nor clips.
+
+    `fps` sets the pace at which the film plays, but a clip keeps the frames that the filler was trained at.
+    """
+    unused = {name for name in ("fps", "aspect") if getattr(story, name) != getattr(Story, name)}
+    unused |= {"references" for character in story.characters if character.references}
+    for _, shot in story.shots():
+        unused |= {name for name in ("seconds", "locked") if getattr(shot, name) != getattr(Shot, name)}
+        if drawn:
+            ends = (("start", shot.start), ("end", shot.end))
+            unused |= {f"{end}.{name}" for end, frame in ends for name in ("prompt", "image") if getattr(frame, name)}
+    return sorted(unused)
+
+
+def sampling(models: Models, steps: int | None, guidance: float | None) -> dict[str, dict[str, Any]]:
+    """How each model was sampled: its own way, and what overrode it."""
+    given = {"steps": steps} if steps else {}
+    used = {"dit": dict(models.filler.sampling) | given}
+    if models.step2:
+        used["step2"] = dict(models.step2.sampling) | given | ({} if guidance is None else {"guidance": guidance})
+    return used
 
 
 def write_board(board: Board, folder: Path, model_hashes: dict[str, str], settings: dict) -> None:

@@ -13,10 +13,11 @@ from stage_jax.story.board import Board, BoardShot
 def frame_rate(fps: float) -> Fraction:
     """The rate in frames per second as the fraction that it stands for: 8.0 -> 8, 23.976 -> 24000/1001.
 
-    NTSC rates (n * 1000 / 1001) are written as decimals with two or three places; a rate that near to one is that one.
+    NTSC rates (n * 1000 / 1001, from 23.976 on) are written as decimals with two or three places; a rate that near to one is
+    that one. A whole rate is itself.
     """
     ntsc = Fraction(round(fps) * 1000, 1001)
-    if abs(fps - ntsc) < 0.005:
+    if fps > 23 and fps != round(fps) and abs(fps - ntsc) < 0.005:
         return ntsc
     return Fraction(fps).limit_denominator(1001)
 

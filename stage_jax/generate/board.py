@@ -10,11 +10,13 @@ from stage_jax.errors import InputError
 from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.models import Models
 from stage_jax.generate.pairs import PairSampler
+from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.story.board import Board, BoardShot, Pair
 from stage_jax.story.pictures import fit_picture
 from stage_jax.story.types import Shot, Story
 
 Progress = Callable[[int, int], None]
+MOST_NAMED = 8  # shots that one error lists
 
 
 def draw_board(
@@ -63,14 +65,27 @@ def seed_of(seed: int, index: int, shot: Shot) -> int:
 
 
 def check_words(models: Models, story: Story, where: str) -> None:
-    """InputError that names all words of the story's shots that the text encoder does not know, with near ones."""
+    """InputError that names all words of the story's shots that the text encoder does not know, with near ones, or else all
+    shots whose captions are too long for it."""
     tokenizer = models.captions.tokenizer
-    unknown = tokenizer.unknown([shot.description for _, shot in story.shots()])
-    if unknown:
+    captions = {story.shot_name(scene, shot): shot.description for scene, shot in story.shots()}
+    if unknown := tokenizer.unknown(captions.values()):
         raise InputError(f"{where}: {describe_unknown(unknown)}")
+    if too_long := describe_too_long(tokenizer, captions):
+        raise InputError(f"{where}: {too_long}")
 
 
 def describe_unknown(unknown: Mapping[str, list[str]]) -> str:
     """Unknown words, each with the near ones that the model knows."""
     words = "; ".join(f"{word} (near: {', '.join(near)})" if near else word for word, near in unknown.items())
     return f"words that the tiny model does not know: {words}"
+
+
+def describe_too_long(tokenizer: WordTokenizer, captions: Mapping[str, str]) -> str:
+    """Shots, out of captions by their names, that say more than the model reads, each with its count of words and marks; empty
+    if there are none."""
+    counts = {name: tokenizer.count(caption) for name, caption in captions.items()}
+    named = [f"{name} ({count})" for name, count in counts.items() if count > tokenizer.longest]
+    more = f" and {len(named) - MOST_NAMED:,} more" if len(named) > MOST_NAMED else ""
+    listed = ", ".join(named[:MOST_NAMED]) + more
+    return f"captions longer than the {tokenizer.longest} words and marks that the model reads: {listed}" if named else ""

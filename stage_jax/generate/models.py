@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from jaxtyping import Array, Float, UInt8
 
 from stage_jax.errors import InputError
 from stage_jax.models.dit import DiT, DiTConfig
-from stage_jax.models.stacking import flat_params, stack_params, with_params
+from stage_jax.models.stacking import flat_params, stack_params, unstack_params, with_params
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.vae import VAE, VAEConfig
 from stage_jax.sampling.named import SOLVERS, solver_named
 from stage_jax.sampling.solver import Solver
-from stage_jax.weights.folder import part_hash, part_sampling, read_manifest, read_part
+from stage_jax.weights.folder import part_config, part_hash, part_sampling, read_manifest, read_part
 
 PAIR_SAMPLING = ("steps", "shift", "guidance", "size")  # what model.json says of how STEP2 is sampled
 CLIP_SAMPLING = (*PAIR_SAMPLING, "frames")  # and of the filler
@@ -123,14 +124,45 @@ def read_captions(folder: Path) -> CaptionEncoder:
 
 def read_denoiser(folder: Path, part: str, needed: Sequence[str]) -> Denoiser:
     """The DiT of a part; without a word about the solver it is sampled by Euler's. InputError if its way of sampling does not
-    say all that is `needed`."""
+    say all that is `needed`, or says what cannot be."""
     sampling = {"solver": "euler"} | part_sampling(folder, part)
     if missing := [name for name in needed if name not in sampling]:
         raise InputError(f"{folder / 'model.json'}: parts.{part}.sampling: {', '.join(missing)} missing")
     if sampling["solver"] not in tuple(SOLVERS):
         place = f"{folder / 'model.json'}: parts.{part}.sampling.solver"
         raise InputError(f"{place}: found {sampling['solver']!r}, expected one of {', '.join(SOLVERS)}")
+    _check_sampling(folder, part, {name: sampling[name] for name in needed})
     return Denoiser(_read(folder, part, DiTConfig, DiT), sampling)
+
+
+def _check_sampling(folder: Path, part: str, sampling: Mapping[str, Any]) -> None:
+    """Sizes are held against the VAE of the folder, or Wan's where there is none: every patch must be whole."""
+    vae = part_config(folder, "vae", VAEConfig) if "vae" in read_manifest(folder)["parts"] else VAEConfig()
+    side = vae.spatial_stride * math.lcm(*part_config(folder, part, DiTConfig).kernels[0][1:])
+    stride = vae.temporal_stride
+    rules: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "steps": (lambda steps: _is_whole(steps, 1) and steps <= 1000, "a whole number from 1 to 1000"),
+        "shift": (lambda shift: _is_number(shift) and shift > 0, "a number above 0"),
+        "guidance": (lambda guidance: _is_number(guidance) and guidance >= 0, "a number, 0 or more"),
+        "size": (
+            lambda size: isinstance(size, list) and len(size) == 2 and all(_is_whole(s, 1) and s % side == 0 for s in size),
+            f"height and width, multiples of {side}",
+        ),
+        "frames": (lambda frames: _is_whole(frames, 1) and frames % stride == 1 % stride, f"1 + a multiple of {stride}"),
+    }
+    for name, value in sampling.items():
+        fits, expected = rules[name]
+        if not fits(value):
+            place = f"{folder / 'model.json'}: parts.{part}.sampling.{name}"
+            raise InputError(f"{place}: found {value!r}, expected {expected}")
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_partners(step2_folder: Path, folder: Path) -> None:
@@ -143,13 +175,14 @@ def _check_partners(step2_folder: Path, folder: Path) -> None:
 def _read(folder: Path, part: str, config_type: type, model_type: type) -> Any:
     config, params = read_part(folder, part, config_type)
     model = nnx.eval_shape(lambda: model_type(config, nnx.Rngs(0)))
-    params = stack_params(params) if getattr(config, "scan_layers", False) else params
-    expected = {name: leaf.shape for name, leaf in flat_params(model).items()}
+    # Held against each other layer by layer, as the file has them: a layer that is missing or odd cannot be stacked.
+    shapes = {name: np.broadcast_to(np.float32(0), leaf.shape) for name, leaf in flat_params(model).items()}
+    expected = {name: array.shape for name, array in unstack_params(shapes).items()}
     found = {name: array.shape for name, array in params.items()}
     if differ := sorted({name for name, _ in expected.items() ^ found.items()}):
         named = f"{', '.join(differ[:3])}{' and others' if len(differ) > 3 else ''}"
         raise InputError(f"{folder / part}: weights that do not fit the config in model.json: {named}")
-    return with_params(model, params)
+    return with_params(model, stack_params(params) if getattr(config, "scan_layers", False) else params)
 
 
 def to_pixels(pictures: UInt8[np.ndarray, "*n 3"]) -> Float[Array, "*n 3"]:

@@ -44,6 +44,15 @@ class WordTokenizer:
         """Number of ids: what the text encoder's table needs."""
         return len(_SPECIAL) + len(self.vocabulary)
 
+    @property
+    def longest(self) -> int:
+        """Words and marks of the longest text that is read whole: the end mark takes an id, too."""
+        return self.length - 1
+
+    def count(self, text: str) -> int:
+        """Words and marks of a text that are in the vocabulary."""
+        return sum(word in self._ids for word in split_words(text))
+
     def unknown(self, texts: Iterable[str]) -> dict[str, list[str]]:
         """Words that are not in the vocabulary, in the order of their first appearance, each with up to three near
         ones.
@@ -65,7 +74,7 @@ class WordTokenizer:
         mask = np.zeros_like(ids)
         for row, text in enumerate(texts):
             known = [self._ids[word] for word in split_words(text) if word in self._ids]
-            tokens = [*known[: self.length - 1], EOS]
+            tokens = [*known[: self.longest], EOS]
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
         return ids, mask

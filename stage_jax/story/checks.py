@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_SHOTS = 10_000
 LONGEST_PATH = 250  # characters
 MOST_SECONDS = 600.0  # of one shot
-MOST_FPS = 120.0
+LEAST_FPS, MOST_FPS = 1.0, 120.0
 MOST_SEED = 2**32 - 1
 ASPECT = re.compile(r"[1-9]\d{0,4}:[1-9]\d{0,4}", re.ASCII)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")  # ids that become part of file names
@@ -23,8 +23,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")  # ids that become part of 
 def check_story(story: Story, file: str) -> None:
     """Raises InputError, naming the place, for the first thing in `story` that nothing could be made of."""
     top = Place(file)
-    if not 0 < story.fps <= MOST_FPS:
-        raise top.key("fps").error(described(story.fps), f"frames a second, above 0 and at most {MOST_FPS:g}")
+    if not LEAST_FPS <= story.fps <= MOST_FPS:
+        raise top.key("fps").error(described(story.fps), f"frames a second, from {LEAST_FPS:g} to {MOST_FPS:g}")
     if not ASPECT.fullmatch(story.aspect):
         raise top.key("aspect").error(described(story.aspect), 'width:height in whole numbers, such as "16:9"')
     shots = sum(len(scene.shots) for scene in story.scenes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stage_jax.errors import InputError
-from stage_jax.story.checks import ASPECT, MOST_FPS, MOST_SHOTS
+from stage_jax.story.checks import ASPECT, LEAST_FPS, MOST_FPS, MOST_SHOTS
 from stage_jax.story.fountain_elements import HEADING, Element, elements
 from stage_jax.story.names import displayed, identity, introductions, mentioned
 from stage_jax.story.schema import described
@@ -163,8 +163,8 @@ def _place(heading: str) -> str:
 
 def _fps(entry: Element, file: str) -> float:
     value = float(entry.text) if re.fullmatch(r"\d{1,3}(\.\d{1,6})?", entry.text, re.ASCII) else 0.0
-    if not 0 < value <= MOST_FPS:
-        expected = f"frames a second, above 0 and at most {MOST_FPS:g}"
+    if not LEAST_FPS <= value <= MOST_FPS:
+        expected = f"frames a second, from {LEAST_FPS:g} to {MOST_FPS:g}"
         raise InputError(f"{file}:{entry.line}: FPS: found {described(entry.text)}, expected {expected}")
     return value
 

@@ -15,14 +15,16 @@ Line = tuple[int, str]  # its number from 1, its text
 
 HEADING = re.compile(r"(?:INT\.?/EXT|EXT\.?/INT|I/E|INT|EXT|EST)[. ]", re.IGNORECASE)
 FORCED_HEADING = re.compile(r"\.(?=\w)")
-SCENE_NUMBER = re.compile(r"\s*#[\w.\-]+#\s*$")
+SCENE_NUMBER = re.compile(r"#[\w.\-]+#$")
 TRANSITION = re.compile(r"(?=.*[A-Z])[^a-z]*TO:|(?:FADE|CUT|DISSOLVE) [^a-z]*[.:]")
-CENTRED = re.compile(r">\s*(.*?)\s*<")
 TITLE_LINE = re.compile(r"([A-Za-z][A-Za-z _-]{0,40}):[ \t]*(.*)")
 TITLE_KEYS = {
     "title", "credit", "author", "authors", "source", "notes", "draft date", "date", "contact", "copyright", "revision",
     "logline", "overview", "fps", "aspect",
 }  # fmt: skip
+# Emphasis. What a pattern passes over holds no place where it could begin, so that the time stays linear in the text.
+STARS = re.compile(r"(\*{1,3})(?=[^\s*])([^*\n]+)(?<!\s)\1")
+UNDERLINE = re.compile(r"(?<!\w)_(?=\S)((?:[^_\n]|(?<=\w)_(?=\w))+)(?<!\s)_(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -45,22 +47,23 @@ def elements(text: str, file: str) -> list[Element]:
     Raises InputError with the line for a boneyard that nothing ends and for a paragraph longer than a shot may say.
     """
     lines = list(enumerate(_without_boneyard(re.sub(r"\r\n?", "\n", text), file).split("\n"), 1))
-    title, body = _title_page(lines)
-    found = title + [element for block in _blocks(body) for element in _block(block)]
-    for element in found:
-        if len(element.text) > LONGEST_TEXT:
-            found_words = f"a paragraph of {len(element.text):,} characters"
-            raise InputError(f"{file}:{element.line}: found {found_words}, expected at most {LONGEST_TEXT:,}")
-    return found
+    for number, line in lines:
+        _check_length(line, number, file)
+    title, body = _title_page(lines, file)
+    return title + [element for block in _blocks(body) for element in _block(block, file)]
 
 
 def plain(text: str) -> str:
     """Without the marks of emphasis (*, **, ***, _), with single blanks; a mark after a backslash stays."""
     text = text.replace("\\*", "\ue000").replace("\\_", "\ue001")
-    text = re.sub(r"(\*{1,3})(?=[^\s*])(.*?[^\s*]|[^\s*])\1", r"\2", text)
-    text = re.sub(r"(?<!\w)_(?=\S)(.*?\S|\S)_(?!\w)", r"\1", text)
-    text = re.sub(r"(\*{1,3})(?=[^\s*])(.*?[^\s*]|[^\s*])\1", r"\2", text)  # stars that stood inside underlining
+    text = UNDERLINE.sub(r"\1", STARS.sub(r"\2", text))
+    text = STARS.sub(r"\2", text)  # stars that stood inside underlining, or around other stars
     return " ".join(text.replace("\ue000", "*").replace("\ue001", "_").split())
+
+
+def _check_length(text: str, line: int, file: str) -> None:
+    if len(text) > LONGEST_TEXT:
+        raise InputError(f"{file}:{line}: found a paragraph of {len(text):,} characters, expected at most {LONGEST_TEXT:,}")
 
 
 def _without_boneyard(text: str, file: str) -> str:
@@ -76,7 +79,7 @@ def _without_boneyard(text: str, file: str) -> str:
     return "".join([*kept, text[end:]])
 
 
-def _title_page(lines: list[Line]) -> tuple[list[Element], list[Line]]:
+def _title_page(lines: list[Line], file: str) -> tuple[list[Element], list[Line]]:
     """The entries of the title page, if there is one, and the lines after it."""
     start = next((i for i, (_, text) in enumerate(lines) if text.strip()), len(lines))
     stop = next((i for i in range(start, len(lines)) if not lines[i][1].strip()), len(lines))
@@ -92,7 +95,11 @@ def _title_page(lines: list[Line]) -> tuple[list[Element], list[Line]]:
     # Prose may open with "He waits:", and a film with "FADE IN:"; a title page has a key that title pages have.
     if not any(key in TITLE_KEYS for _, key, _ in entries):
         return [], lines
-    return [Element("title", plain(" ".join(value)), number, key) for number, key, value in entries], lines[stop:]
+    texts = [" ".join(value) for *_, value in entries]
+    for (number, *_), text in zip(entries, texts, strict=True):
+        _check_length(text, number, file)
+    title = [Element("title", plain(text), number, key) for (number, key, _), text in zip(entries, texts, strict=True)]
+    return title, lines[stop:]
 
 
 def _blocks(lines: list[Line]) -> Iterator[list[Line]]:
@@ -108,20 +115,23 @@ def _blocks(lines: list[Line]) -> Iterator[list[Line]]:
         yield block
 
 
-def _block(block: list[Line]) -> Iterator[Element]:
+def _block(block: list[Line], file: str) -> Iterator[Element]:
     """The elements of one block: what stands on a line by itself first, then dialogue or a paragraph."""
-    while block:
-        number, text = block[0]
-        element = _line_element(number, text, alone=len(block) == 1)
-        if element is None and not _shows_nothing(text):
-            break
+    for index, (number, text) in enumerate(block):
+        element = _line_element(number, text, alone=index == len(block) - 1)
         if element is not None:
             yield element
-        block = block[1:]
-    if not block:
-        return
+        elif not _shows_nothing(text):
+            yield from _words(block[index:], file)
+            return
+
+
+def _words(block: list[Line], file: str) -> Iterator[Element]:
+    """Dialogue or a paragraph, and the notes in it."""
     number = block[0][0]
-    whole, notes = _without_notes("\n".join(text for _, text in block))
+    joined = "\n".join(text for _, text in block)
+    _check_length(joined, number, file)
+    whole, notes = _without_notes(joined)
     if _cue(block):
         yield from _dialogue(number, whole.split("\n"))
     else:
@@ -137,8 +147,8 @@ def _line_element(number: int, text: str, alone: bool) -> Element | None:
         return Element("heading", plain(bare), number)
     if text.startswith("=") and not _shows_nothing(text):
         return Element("synopsis", plain(text[1:]), number)
-    if centred := CENTRED.fullmatch(text):
-        return Element("note", plain(centred[1]), number)  # writing on the page or the screen, not a picture
+    if text.startswith(">") and text.endswith("<"):
+        return Element("note", plain(text[1:-1]), number)  # writing on the page or the screen, not a picture
     if text.startswith(">"):
         return Element("transition", plain(text[1:]), number)
     if alone and TRANSITION.fullmatch(text):
@@ -180,4 +190,9 @@ def _paragraph(number: int, lines: list[str]) -> Iterator[Element]:
 
 def _without_notes(text: str) -> tuple[str, list[str]]:
     """The text without its [[notes]], and the notes."""
-    return re.sub(r"\[\[.*?\]\]", " ", text, flags=re.DOTALL), re.findall(r"\[\[(.*?)\]\]", text, flags=re.DOTALL)
+    kept, notes, end = [], [], 0
+    while (start := text.find("[[", end)) >= 0 and (stop := text.find("]]", start + 2)) >= 0:
+        kept.append(text[end:start])
+        notes.append(text[start + 2 : stop])
+        end = stop + 2
+    return " ".join([*kept, text[end:]]), notes

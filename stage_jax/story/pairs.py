@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from stage_jax.errors import InputError
 from stage_jax.story.board import Pair
@@ -17,6 +19,8 @@ SUFFIXES = (".png", ".jpg")
 FORMATS = ("PNG", "JPEG")
 MOST_PIXELS = 100_000_000  # of one picture: 300 MB in memory, past every film format
 MOST_NAMED = 8  # files that one error lists
+# What Pillow raises for EXIF that is broken; the picture beside it is whole.
+EXIF_ERRORS = (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error)
 
 
 def read_pairs(folder: str | Path, story: Story) -> dict[str, Pair]:
@@ -46,20 +50,30 @@ def read_pairs(folder: str | Path, story: Story) -> dict[str, Pair]:
 
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """A PNG or JPEG file as RGB, transparency over black. Raises InputError if it is broken, huge or something else."""
+    """A PNG or JPEG file as RGB, upright as its EXIF orientation says, transparency over black.
+
+    Raises InputError if it is broken, huge or something else.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # Pillow's: of a limit lower than MOST_PIXELS, of broken EXIF
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise Image.DecompressionBombError
                 image.verify()  # PNG's checksums; a picture has to be opened again after it
             with Image.open(path, formats=FORMATS) as image:
+                image.load()
+                _turn_upright(image)
                 return np.asarray(_rgb(image))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise InputError(f"{path}: a picture of over {MOST_PIXELS // 10**6} million pixels, expected less") from None
     except (OSError, SyntaxError, ValueError, EOFError):  # what Pillow raises for pictures that are none, or cut short
         raise InputError(f"{path}: not a picture that can be read, expected a whole PNG or JPEG file") from None
+
+
+def _turn_upright(image: Image.Image) -> None:
+    with contextlib.suppress(*EXIF_ERRORS):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

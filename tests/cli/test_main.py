@@ -48,9 +48,11 @@ def test_film_calls_make_film(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["film", "a.fountain", "--out", "out"]) == 0
     flags = "--model m --step2 s --pairs p --seed 7 --steps 5 --guidance 2.5"
     assert cli.main(["film", "a.json", "--out=o", *flags.split()]) == 0
-    assert [call[0][:-1] for call in calls] == [
-        (Path("a.fountain"), Path("out"), None, None, None, 0, 20, None),
-        (Path("a.json"), Path("o"), Path("m"), Path("s"), Path("p"), 7, 5, 2.5),
+    assert [args[:-1] for args, _ in calls] == [(Path("a.fountain"), Path("out")), (Path("a.json"), Path("o"))]
+    optional = ("model", "step2", "pairs", "seed", "steps", "guidance")
+    assert [options for _, options in calls] == [
+        dict(zip(optional, (None, None, None, 0, None, None), strict=True)),
+        dict(zip(optional, (Path("m"), Path("s"), Path("p"), 7, 5, 2.5), strict=True)),
     ]
     assert all(isinstance(args[-1], Progress) for args, _ in calls)
 

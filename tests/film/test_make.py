@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,15 @@ import pytest
 from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.film import make
-from stage_jax.film.make import make_film
+from stage_jax.film.make import make_film, sampling, unused_fields, warnings
 from stage_jax.film.png import write_png
 from stage_jax.film.video import count_frames, read_video
+from stage_jax.generate.models import load_models
+from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.story.board import Board
 from stage_jax.story.pairs import read_picture
-from stage_jax.story.types import story_to_json
-from tests.generate.models import FRAMES, make_story, write_models
+from stage_jax.story.types import Character, Frame, Story, story_to_json
+from tests.generate.models import FRAMES, SAMPLING, VOCABULARY, make_story, write_models
 from tests.training import sizes
 
 SIDE = sizes.SIDE
@@ -55,7 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def film(place: Path, out: Path, *, story: str = "story.json", seed: int = 0, pairs: Path | None = None, said=None) -> Board:
-    return make_film(place / story, out, place / "model", None, pairs, seed, None, None, said or Said())
+    return make_film(place / story, out, said or Said(), model=place / "model", pairs=pairs, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,7 @@ def test_everything_is_there(made: Path):
     facts = json.loads((made / "manifest.json").read_text())
     assert set(facts["files"]) == FILES - {"board.html", "manifest.json"}
     assert facts["models"].keys() == {"vae", "umt5", "dit", "step2"}
+    assert facts["settings"]["sampling"]["step2"]["steps"] == SAMPLING["steps"]
     page = (made / "board.html").read_text()
     assert all(name in page for name in NAMES) and "Mia walks right on the beach." in page
 
@@ -146,6 +150,50 @@ def test_given_pairs(place: Path, tmp_path: Path):
     with pytest.raises(InputError, match="1 pictures are missing: SC02_SH010_end.png"):
         film(place, tmp_path / "out2", pairs=tmp_path / "pairs")
     assert not (tmp_path / "out2").exists()
+
+
+def changed(story: Story, **shot: object) -> Story:
+    """The story with fields of its last shot replaced."""
+    last = story.scenes[-1]
+    scene = replace(last, shots=(*last.shots[:-1], replace(last.shots[-1], **shot)))
+    return replace(story, scenes=(*story.scenes[:-1], scene))
+
+
+FIELDS = [
+    (replace(make_story(), fps=24.0, aspect="16:9"), ["aspect", "fps"], ["aspect", "fps"]),
+    (replace(make_story(), characters=(Character("mia", "Mia", references=("a.png",)),)), ["references"], ["references"]),
+    (changed(make_story(), seconds=3.0, locked=True), ["locked", "seconds"], ["locked", "seconds"]),
+    (changed(make_story(), start=Frame("left"), end=Frame(image="b.png")), ["end.image", "start.prompt"], []),
+    (changed(make_story(), size="wide", cut=False, seed=3, notes="x", video_prompt="left"), [], []),
+]
+
+
+@pytest.mark.parametrize(("story", "drawing", "filling"), FIELDS)
+def test_fields_that_no_model_goes_by(story: Story, drawing: list[str], filling: list[str]):
+    assert unused_fields(story, drawn=True) == drawing and unused_fields(story, drawn=False) == filling
+    lines = list(warnings(WordTokenizer(VOCABULARY, 40), story, drawn=True))
+    assert lines == [f"the models of this version do not go by {', '.join(drawing)}"] * bool(drawing)
+
+
+def test_warnings_of_what_the_filler_reads():
+    """The video prompt in place of the description, where there is one."""
+    tokenizer = WordTokenizer(VOCABULARY, 10)
+    long = changed(make_story(last="Tom dances."), video_prompt="Tom walks " * 5)
+    assert list(warnings(tokenizer, long, drawn=True)) == [
+        "cut captions longer than the 9 words and marks that the model reads: SC02_SH010 (10)"
+    ]
+    (line,) = warnings(tokenizer, make_story(last="Tom dances " + "left " * 8), drawn=False)
+    assert line == "left out words that the tiny model does not know: dances"
+
+
+def test_settings_name_the_sampling_that_was_used(place: Path):
+    models = load_models(place / "model")
+    own = sampling(models, None, None)
+    assert own["step2"]["steps"] == own["dit"]["steps"] == SAMPLING["steps"] and own["step2"]["guidance"] == 2.5
+    given = sampling(models, 7, 0.0)
+    assert given["step2"]["steps"] == given["dit"]["steps"] == 7
+    assert given["step2"]["guidance"] == 0.0 and given["dit"]["guidance"] == own["dit"]["guidance"]
+    assert sampling(load_models(place / "model", draw=False), None, None).keys() == {"dit"}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])

@@ -12,7 +12,8 @@ from tests.film.boards import make_board
 @pytest.mark.parametrize(
     ("fps", "rate"),
     [
-        (8.0, Fraction(8)),
+        *((float(n), Fraction(n)) for n in (1, 2, 3, 4, 5, 8, 23)),
+        (4.996, Fraction(4.996).limit_denominator(1001)),  # no NTSC rate: those begin at 23.976
         (23.976, Fraction(24000, 1001)),
         (23.98, Fraction(24000, 1001)),
         (24.0, Fraction(24)),

@@ -152,6 +152,15 @@ def test_unknown_words_are_named_at_once_with_near_ones(models: Models):
     check_words(models, make_story(), "a.json")
 
 
+def test_captions_that_are_too_long_are_named_with_count_and_limit(models: Models):
+    longest = models.captions.tokenizer.longest
+    check_words(models, make_story(last="left " * longest), "a.json")
+    with pytest.raises(InputError) as caught:
+        check_words(models, make_story(last="left " * (longest + 3)), "a.json")
+    expected = f"captions longer than the {longest} words and marks that the model reads: SC02_SH010 ({longest + 3})"
+    assert str(caught.value) == f"a.json: {expected}"
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
     folder = write_models(tmp_path / "model")
     _, params = read_part(folder, "step2", DiTConfig)

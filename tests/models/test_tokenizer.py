@@ -31,6 +31,16 @@ def test_a_long_text_is_cut_before_the_end_mark():
     assert mask.all()
 
 
+def test_what_is_counted_is_what_is_read():
+    """A text of the longest count is read whole, one more word is not; words that are unknown do not count."""
+    tokenizer = WordTokenizer(WORDS, 5)
+    assert tokenizer.longest == 4
+    for text, count in (("A red bear.", 4), ("A zebra, red.", 4), ("a red bear walks.", 5), ("", 0)):
+        assert tokenizer.count(text) == count
+        _, mask = tokenizer.encode([text], allow_unknown=True)
+        assert mask.sum() == min(count, tokenizer.longest) + 1
+
+
 def test_unknown_words_are_all_named_with_near_ones():
     tokenizer = WordTokenizer(WORDS, 8)
     texts = ["A read bear", "a zebra wals. A zebra"]

@@ -167,6 +167,9 @@ def test_line_ends_do_not_matter() -> None:
         (r"\*kept\* \_kept\_", "*kept* _kept_"),
         ("snake_case_name 2 * 3 * 4", "snake_case_name 2 * 3 * 4"),
         ("a *lone star", "a *lone star"),
+        ("**bold *and slanted* words** *it **and** it*", "bold and slanted words it and it"),
+        ("_snake_case_ and _two words_", "snake_case and two words"),
+        ("*not\nacross lines*", "*not across lines*"),
         ("  many \t blanks  ", "many blanks"),
     ],
 )
@@ -259,8 +262,11 @@ BAD = [
     ("Waves.\n\n/* never ends", ":3: found /* and no */"),
     ("Title: X\nFPS: fast\n\nWaves.", ':2: FPS: found the string "fast"'),
     ("Title: X\nFPS: 0\n\nWaves.", ":2: FPS: found"),
+    ("Title: X\nFPS: 0.5\n\nWaves.", ':2: FPS: found the string "0.5", expected frames a second, from 1 to 120'),
     ("Title: X\nAspect: 16/9\n\nWaves.", ':2: Aspect: found the string "16/9"'),
     ("Waves.\n\n" + "x" * 20_001, ":3: found a paragraph of 20,001 characters"),
+    ("Waves.\n\n" + "**x** y\n" * 3_000, ":3: found a paragraph of 23,999 characters"),
+    ("Title: X\nLogline:\n" + "    some words\n" * 2_000 + "\nWaves.", ":2: found a paragraph of 30,000 characters"),
 ]
 
 
@@ -278,6 +284,24 @@ def test_shots_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(shots("Waves.\n\n" * 3)) == 3
     with pytest.raises(InputError, match=r"x.fountain:7: found shot 4, expected at most 3"):
         shots("Waves.\n\n" * 4)
+
+
+MARKS = ["*a ", "**a ", "***a", "_a ", "_a", "_*", "*", "_", "[[", "[[a ", "]] [[", "> ", "#a", "A.", "A'", "a "]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_marks_that_nothing_closes_end_nowhere(mark: str) -> None:
+    """Paragraphs as long as may be: patterns that go back over the text again and again would take minutes or more."""
+    length = 19_990
+    body = (mark * length)[:length]
+    for text in (f"x{body}x", f"INT. x{body}x", f"> {body}x", f"> x{' ' * length}x", f"INT. x{' ' * length}x"):
+        with contextlib.suppress(InputError):  # no action is bad input, and quick
+            parse_fountain(text, "x.fountain")
+
+
+def test_notes_end_where_they_say() -> None:
+    (shot,) = shots("Waves [[one]] and [[two\nlines]] break [[not closed.")
+    assert (shot.description, shot.notes) == ("Waves and break [[not closed.", "one\ntwo lines")
 
 
 def test_a_binary_file(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ CASES = [
     ("title", "\ud800", "title: found a character that is no text"),
     ("overview", "x" * 20_001, "overview: found a string of 20,001 characters, expected at most 20,000"),
     ("fps", 0, "fps: found the number 0.0, expected frames a second"),
+    ("fps", 0.999, "fps: found the number 0.999, expected frames a second, from 1 to 120"),
     ("fps", "24", 'fps: found the string "24", expected a number'),
     ("fps", 10**400, "fps: found a huge number, expected a finite number"),
     ("aspect", "wide", 'aspect: found the string "wide", expected width:height'),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from stage_jax.errors import InputError
 from stage_jax.story import pairs
@@ -62,6 +62,35 @@ def test_every_kind_of_png_becomes_rgb(mode: str, value: int | tuple, expected: 
     assert picture.shape == (4, 4, 3) and picture[0, 0].tolist() == expected
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_pictures_stand_upright(suffix: str, tmp_path: Path) -> None:
+    """Orientation 6 of EXIF: what is stored has to be turned a quarter clockwise."""
+    path = tmp_path / f"a.{suffix}"
+    stored = np.zeros((16, 32, 3), np.uint8)
+    stored[:, :16] = 255  # the left half, which comes to stand above
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(stored).save(path, exif=exif)
+    picture = pairs.read_picture(path)
+    assert picture.shape == (32, 16, 3) and picture[:14].min() > 200 and picture[18:].max() < 50
+
+
+def test_broken_exif_is_no_harm(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "a.png"
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "words"
+    exif[ExifTags.Base.XResolution] = 1.5
+    exif[ExifTags.Base.Orientation] = 6
+    whole = exif.tobytes()
+    rng = np.random.default_rng(0)
+    for position in range(6, len(whole)):  # after "Exif" and two zeros
+        broken = bytearray(whole)
+        broken[position] ^= int(rng.integers(1, 256))
+        Image.new("RGB", (5, 3), (9, 2, 3)).save(path, exif=bytes(broken))
+        assert pairs.read_picture(path).shape in {(3, 5, 3), (5, 3, 3)}
+    assert not recwarn.list
+
+
 def test_broken_pictures(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     rng = np.random.default_rng(0)
@@ -88,6 +117,9 @@ def test_huge_pictures_are_refused_unread(tmp_path: Path, monkeypatch: pytest.Mo
     Image.new("1", (11_000, 11_000)).save(path)
     with pytest.raises(InputError, match=r"over 100 million pixels"):
         pairs.read_picture(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 14)  # where Pillow warns, which is no limit of ours
+    draw(path)
+    assert pairs.read_picture(path).shape == (3, 5, 3)
     monkeypatch.setattr(pairs, "MOST_PIXELS", 14)
     draw(path)
     with pytest.raises(InputError, match=r"million pixels"):
