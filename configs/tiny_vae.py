@@ -11,7 +11,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict()
     config.name, config.task, config.model = "tiny_vae", "vae", "tiny"
     config.seed = 0
-    config.steps = 100 if arg == "smoke" else 7000
+    config.steps = 100 if arg == "smoke" else 5600
     config.log_every, config.checkpoint_every = 50, 500
     config.ema = 0.998
     config.kl = 1e-6

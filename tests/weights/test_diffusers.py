@@ -61,13 +61,16 @@ def random_transformer(config: DiTConfig):
 
 
 def inputs(config: DiTConfig) -> dict[str, np.ndarray]:
+    """Two examples, whose captions are of different lengths: zeros stand past a text."""
     rng = np.random.default_rng(2)
     given = config.in_channels - config.out_channels
-    shapes = {"x": (1, config.out_channels, 2, 4, 6), "y": (1, given, 2, 4, 6)}
-    shapes["caption"] = (1, config.text_len, config.text_dim)
+    shapes = {"x": (2, config.out_channels, 2, 4, 6), "y": (2, given, 2, 4, 6)}
+    shapes["caption"] = (2, config.text_len, config.text_dim)
     if config.image_dim:
-        shapes["image"] = (1, 2 if config.image_positions else 1, 257, config.image_dim)
-    return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()} | {"t": np.float32([731.0])}
+        shapes["image"] = (2, 2 if config.image_positions else 1, 257, config.image_dim)
+    arrays = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    arrays["caption"][0, 3:] = 0
+    return arrays | {"t": np.float32([731.0, 250.0])}
 
 
 def first_frame_is_clean(config: DiTConfig) -> bool:
@@ -88,7 +91,7 @@ def sequence(config: DiTConfig, given: dict[str, np.ndarray]) -> TokenSequence:
 
 
 def of_diffusers(model, config: DiTConfig, given: dict[str, np.ndarray]) -> np.ndarray:
-    image = torch.from_numpy(given["image"][0]) if config.image_dim else None
+    image = torch.from_numpy(given["image"].reshape(-1, 257, config.image_dim)) if config.image_dim else None
     frames, height, width = given["x"].shape[2:]
     tokens = np.arange(frames * height * width // 4) >= height * width // 4  # those past the first latent frame
     timestep = given["t"][:, None] * tokens if first_frame_is_clean(config) else given["t"]
