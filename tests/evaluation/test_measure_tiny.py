@@ -63,6 +63,7 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_written(program, model, tmp_path, capsys):
     write_toy_records(tmp_path / "toy", {"test": 2}, seed=19)  # two short stories
     arguments = ["--model", str(model), "--data", str(tmp_path / "toy"), "--stories", "2", "--draws", "1", "--seeds", "1",

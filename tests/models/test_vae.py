@@ -116,7 +116,12 @@ def test_later_frames_change_no_earlier_ones():
 @pytest.mark.parametrize("frames", [1, 5])
 @pytest.mark.parametrize(
     ("size", "time"),
-    [((3, 3, 3), {}), ((1, 1, 1), {}), ((3, 1, 1), {}), ((3, 1, 1), {"time_padding": False, "time_stride": 2})],
+    [
+        ((3, 3, 3), {}),
+        pytest.param((1, 1, 1), {}, marks=pytest.mark.slow),
+        pytest.param((3, 1, 1), {}, marks=pytest.mark.slow),
+        pytest.param((3, 1, 1), {"time_padding": False, "time_stride": 2}, marks=pytest.mark.slow),
+    ],
 )
 def test_forms_agree(size: tuple[int, int, int], time: dict, frames: int):
     """Values and gradients of one causal convolution; for a still, only the last tap has any."""
