@@ -30,14 +30,14 @@ from stage_jax.weights.export import write_dit
 from stage_jax.weights.header import DTYPES
 from stage_jax.weights.places import EXPERTS
 from stage_jax.weights.shards import Specs, in_megabytes, nbytes
-from stage_jax.weights.table import torch_entries
+from stage_jax.weights.table import torch_entries, torch_spec
 
 
 def torch_specs(config: DiTConfig, dtype: str) -> Specs:
     """The state dict of a DiT in Wan's own names and order of axes."""
-    shapes = dit_shapes(config)
+    shapes = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in dit_shapes(config).items()}
     entries = torch_entries(shapes, DIT_TABLE)
-    return {name: jax.ShapeDtypeStruct(entry.torch_shape(shapes[path].shape), dtype) for path, (entry, name) in entries.items()}
+    return {name: torch_spec(name, [(entry, shapes[path]) for entry, path in pieces]) for name, pieces in entries.items()}
 
 
 def parser() -> argparse.ArgumentParser:

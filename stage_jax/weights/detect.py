@@ -14,7 +14,7 @@ from stage_jax.models.zoo import DITS
 from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.dit_table import DIT_TABLE
 from stage_jax.weights.strangers import EXPECTED
-from stage_jax.weights.table import Naming, Shape, likely_naming, listed, our_path, shown, torch_name
+from stage_jax.weights.table import Naming, Shape, likely_naming, listed, our_paths, shown, torch_name
 
 MOST_DIGITS = 3  # of a layer's number, our choice; what claims more layers is not believed
 # The entries that sizes are read from: our path, axes of the torch array.
@@ -146,8 +146,7 @@ def _image(checkpoint: Checkpoint, naming: Naming, shapes: Mapping[str, Shape]) 
 
 
 def _of_image(name: str, naming: Naming) -> bool:
-    path = our_path(name, DIT_TABLE, naming)
-    return path is not None and any(word in _IMAGE_WORDS for word in path.split("."))
+    return any(word in _IMAGE_WORDS for path in our_paths(name, DIT_TABLE, naming) for word in path.split("."))
 
 
 def _whole(value: Any, name: str) -> int:

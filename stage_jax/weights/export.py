@@ -25,7 +25,7 @@ from stage_jax.weights.header import DTYPES
 from stage_jax.weights.places import EXPERTS, STEM
 from stage_jax.weights.shards import Read, Shard, Specs, Tell, in_megabytes, nbytes, write_shards
 from stage_jax.weights.stream import check_layers, check_shapes
-from stage_jax.weights.table import Naming, torch_entries
+from stage_jax.weights.table import Naming, join, torch_entries, torch_spec
 
 Format = Literal["original", "diffusers", "comfy"]
 SHARD_BYTES = 5_000_000_000  # what Wan's own shards come near to
@@ -143,15 +143,14 @@ def _plan(source: Path, part: str, naming: Naming, prefix: str) -> _Plan:
     check_layers(checkpoint, config.layers)
     torch = torch_entries(checkpoint.entries, DIT_TABLE, f"{source / part}", naming)
     check_shapes(checkpoint, dit_shapes(config))
-    paths = {f"{prefix}{name}": (path, entry) for path, (entry, name) in torch.items()}
-    specs: dict[str, jax.ShapeDtypeStruct] = {}
-    for name, (path, entry) in paths.items():
-        stored = checkpoint.entries[path]
-        specs[name] = jax.ShapeDtypeStruct(entry.torch_shape(stored.shape), DTYPES[stored.dtype])
+    stored = {path: jax.ShapeDtypeStruct(entry.shape, DTYPES[entry.dtype]) for path, entry in checkpoint.entries.items()}
+    specs = {
+        f"{prefix}{name}": torch_spec(name, [(entry, stored[path]) for entry, path in pieces], f"{source / part}")
+        for name, pieces in torch.items()
+    }
 
     def read(name: str) -> np.ndarray:
-        path, entry = paths[name]
-        return entry.to_torch(checkpoint.read(path))
+        return join([(entry, checkpoint.read(path)) for entry, path in torch[name.removeprefix(prefix)]])
 
     return _Plan(config, specs, read)
 

@@ -1,7 +1,8 @@
 """A table of ``torch pattern -> our path, permutation``, read in both directions.
 
 ``{i}`` in a pattern stands for a layer number. Our side is unstacked: ``blocks.3.ffn.up.kernel``. The torch side has the
-names of the original code and, where an entry gives them, those of diffusers.
+names of the original code and, where an entry gives them, those of diffusers (of transformers, for the encoders that
+diffusers takes from there). One torch array may hold several of ours, as the original CLIP's ``to_qkv`` does.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import jax
 import numpy as np
 
 from stage_jax.errors import InputError
@@ -20,31 +22,41 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """permutation: of the torch array's axes into ours, as `numpy.transpose` takes it; None keeps them. ones: axes of size
-    1 that only the torch array has, at its end, and that `permutation` does not count. diffusers: the name there, where it
-    is another."""
+    """permutation: of the torch array's axes into ours, as `numpy.transpose` takes it; None keeps them. ones, leading_ones:
+    axes of size 1 that only the torch array has, at its end and at its start, and that `permutation` does not count.
+    diffusers: the name there, where it is another. only: the one naming that this entry is of, where the other has another
+    entry for this path of ours, or none. piece: (1, 3) for the second of three equal pieces of the torch array's first axis,
+    where several of our arrays share it. ours: None for what a checkpoint may have and we do not read."""
 
     torch: str
-    ours: str
+    ours: str | None
     permutation: tuple[int, ...] | None = None
     ones: int = 0
     diffusers: str | None = None
+    leading_ones: int = 0
+    only: Naming | None = None
+    piece: tuple[int, int] | None = None
 
     def name(self, naming: Naming) -> str:
         return self.torch if naming == "original" or self.diffusers is None else self.diffusers
 
     def to_ours(self, array: np.ndarray) -> np.ndarray:
-        array = array.reshape(array.shape[: array.ndim - self.ones])
+        """Of the whole torch array."""
+        if self.piece is not None:
+            array = np.split(array, self.piece[1])[self.piece[0]]
+        array = array.reshape(array.shape[self.leading_ones : array.ndim - self.ones])
         return array if self.permutation is None else np.transpose(array, self.permutation)
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """The torch array, or its piece (see `join`)."""
         array = array if self.permutation is None else np.transpose(array, np.argsort(self.permutation))
-        return array.reshape(array.shape + (1,) * self.ones)
+        return array.reshape((1,) * self.leading_ones + array.shape + (1,) * self.ones)
 
     def torch_shape(self, ours: Shape) -> Shape:
-        """The shape of the torch array of a parameter that has the shape `ours` here."""
+        """The shape of the whole torch array of a parameter that has the shape `ours` here."""
         kept = ours if self.permutation is None else tuple(ours[i] for i in np.argsort(self.permutation))
-        return kept + (1,) * self.ones
+        shape = (1,) * self.leading_ones + kept + (1,) * self.ones
+        return shape if self.piece is None else (shape[0] * self.piece[1], *shape[1:])
 
 
 Table: TypeAlias = tuple[Entry, ...]
@@ -58,6 +70,11 @@ def linear(torch: str, ours: str, *, bias: bool = True, diffusers: str | None = 
     there = diffusers or torch
     weight = Entry(f"{torch}.weight", f"{ours}.kernel", LINEAR, diffusers=f"{there}.weight")
     return (weight, Entry(f"{torch}.bias", f"{ours}.bias", diffusers=f"{there}.bias")) if bias else (weight,)
+
+
+def unread(torch: str, *, diffusers: str | None = None, only: Naming | None = None) -> Entry:
+    """What a checkpoint may have and we do not read: it is in neither direction of the conversion."""
+    return Entry(torch, None, diffusers=diffusers, only=only)
 
 
 def match(
@@ -75,19 +92,22 @@ def match(
     """
     found: dict[str, tuple[Entry, str]] = {}
     wrong: list[str] = []
-    patterns = _by_pattern(table, naming)
+    patterns = _by_torch(table, naming)
     for name, shape in shapes.items():
-        known = _find(name, patterns)
-        path = known[0].ours.replace("{i}", known[1]) if known else None
-        if known is None or path not in abstract:
+        entries, number = _find(name, patterns)
+        paths = {_path(entry, number): entry for entry in entries}
+        if not entries or (None not in paths and not paths.keys() & abstract.keys()):
             wrong.append(f"{printable(name)} is not known")
             continue
-        entry = known[0]
-        expected = entry.torch_shape(tuple(abstract[path].shape))
-        if tuple(shape) != expected:
-            wrong.append(f"{name} is {list(shape)}, expected {list(expected)}")
-        found[path] = (entry, name)
+        for path, entry in paths.items():
+            if path is None or path not in abstract:
+                continue
+            expected = entry.torch_shape(tuple(abstract[path].shape))
+            if tuple(shape) != expected:
+                wrong.append(f"{name} is {list(shape)}, expected {list(expected)}")
+            found[path] = (entry, name)
     wrong += [f"{torch_name(path, table, naming) or path} is missing" for path in abstract if path not in found]
+    wrong = list(dict.fromkeys(wrong))  # the pieces of one torch array have the same faults
     if wrong:
         raise InputError(f"{where}: {len(wrong)} entries do not fit: {listed(wrong, '; ')}")
     return found
@@ -109,58 +129,97 @@ def from_torch(
 def to_torch(
     params: Mapping[str, Any], table: Table, where: str = "parameters", naming: Naming = "original"
 ) -> dict[str, np.ndarray]:
-    """The inverse of `from_torch`. InputError names the paths that the table does not know."""
+    """The inverse of `from_torch`. InputError as `torch_entries`."""
     named = torch_entries(params, table, where, naming)
-    return {name: np.ascontiguousarray(entry.to_torch(np.asarray(params[path]))) for path, (entry, name) in named.items()}
+    return {
+        name: np.ascontiguousarray(join([(entry, np.asarray(params[path])) for entry, path in pieces]))
+        for name, pieces in named.items()
+    }
+
+
+def join(pieces: Sequence[tuple[Entry, np.ndarray]]) -> np.ndarray:
+    """The torch array of our arrays that share it, in the order of `torch_entries`; of the only one, where there is one.
+    TypeError for arrays of several types, which would not come back as they were."""
+    arrays = [entry.to_torch(array) for entry, array in pieces]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, dtype=arrays[0].dtype, casting="no")
+
+
+def torch_spec(name: str, pieces: Sequence[tuple[Entry, Any]], where: str = "parameters") -> jax.ShapeDtypeStruct:
+    """Shape and type of what `join` makes of these, which have a ``shape`` and a ``dtype``. InputError for several types."""
+    types = sorted({str(leaf.dtype) for _, leaf in pieces})
+    if len(types) > 1:
+        raise InputError(f"{where}: {name}: found pieces of the types {', '.join(types)}, expected one type")
+    entry, leaf = pieces[0]
+    return jax.ShapeDtypeStruct(entry.torch_shape(tuple(leaf.shape)), leaf.dtype)
 
 
 def torch_entries(
     paths: Iterable[str], table: Table, where: str = "parameters", naming: Naming = "original"
-) -> dict[str, tuple[Entry, str]]:
-    """Our path -> (its entry, its torch name). InputError names the paths that the table does not know."""
-    patterns = _by_pattern(table, None)
+) -> dict[str, list[tuple[Entry, str]]]:
+    """Torch name -> the entries and our paths of all its pieces, in their order; mostly it is one. InputError names the
+    paths that the table does not know, and the torch arrays that would lack a piece."""
+    patterns = _by_ours(table, naming)
     found = {path: _find(path, patterns) for path in paths}
-    if unknown := [path for path, known in found.items() if known is None]:
+    if unknown := [path for path, (entries, _) in found.items() if not entries]:
         raise InputError(f"{where}: no torch name for {listed(unknown, ', ')}")
-    known = {path: pair for path, pair in found.items() if pair is not None}
-    return {path: (entry, entry.name(naming).replace("{i}", number)) for path, (entry, number) in known.items()}
+    named: dict[str, list[tuple[Entry, str]]] = {}
+    for path, ((entry,), number) in found.items():
+        named.setdefault(entry.name(naming).replace("{i}", number), []).append((entry, path))
+    for name, pieces in named.items():
+        pieces.sort(key=lambda pair: pair[0].piece or (0, 1))
+        if [entry.piece or (0, 1) for entry, _ in pieces] != [(i, len(pieces)) for i in range(len(pieces))]:
+            raise InputError(f"{where}: {name} needs more than {listed([path for _, path in pieces], ', ')}")
+    return named
 
 
 def likely_naming(names: Collection[str], table: Table) -> tuple[Naming, int]:
     """The naming in which the table knows most of these entries of a torch state dict, and how many of them."""
     namings: tuple[Naming, Naming] = ("original", "diffusers")
-    patterns = {naming: _by_pattern(table, naming) for naming in namings}
-    counts = {naming: sum(_find(name, patterns[naming]) is not None for name in names) for naming in namings}
+    patterns = {naming: _by_torch(table, naming) for naming in namings}
+    counts = {naming: sum(bool(_find(name, patterns[naming])[0]) for name in names) for naming in namings}
     best = max(namings, key=lambda naming: counts[naming])
     return best, counts[best]
 
 
 def torch_name(path: str, table: Table, naming: Naming = "original") -> str | None:
     """The torch name of one of our paths, or None if the table does not know it."""
-    found = _find(path, _by_pattern(table, None))
-    return found[0].name(naming).replace("{i}", found[1]) if found else None
+    entries, number = _find(path, _by_ours(table, naming))
+    return entries[0].name(naming).replace("{i}", number) if entries else None
 
 
-def our_path(name: str, table: Table, naming: Naming = "original") -> str | None:
-    """Our path of a torch name, or None if the table does not know it."""
-    found = _find(name, _by_pattern(table, naming))
-    return found[0].ours.replace("{i}", found[1]) if found else None
+def our_paths(name: str, table: Table, naming: Naming = "original") -> list[str]:
+    """Our paths of a torch name: several where they share its array, none if the table does not know it."""
+    entries, number = _find(name, _by_torch(table, naming))
+    return [path for entry in entries if (path := _path(entry, number)) is not None]
 
 
-def _by_pattern(table: Table, naming: Naming | None) -> dict[str, Entry]:
-    """The entries by their pattern in a naming, None for ours."""
-    return {entry.ours if naming is None else entry.name(naming): entry for entry in table}
+def _path(entry: Entry, number: str) -> str | None:
+    return None if entry.ours is None else entry.ours.replace("{i}", number)
 
 
-def _find(name: str, patterns: Mapping[str, Entry]) -> tuple[Entry, str] | None:
-    """The entry whose pattern is this name, with the number that stands for its {i}."""
+def _by_torch(table: Table, naming: Naming) -> dict[str, list[Entry]]:
+    """The entries of a naming by their torch pattern."""
+    patterns: dict[str, list[Entry]] = {}
+    for entry in table:
+        if entry.only in (None, naming):
+            patterns.setdefault(entry.name(naming), []).append(entry)
+    return patterns
+
+
+def _by_ours(table: Table, naming: Naming) -> dict[str, list[Entry]]:
+    """The one entry of a naming by our pattern."""
+    return {entry.ours: [entry] for entry in table if entry.ours is not None and entry.only in (None, naming)}
+
+
+def _find(name: str, patterns: Mapping[str, list[Entry]]) -> tuple[list[Entry], str]:
+    """The entries whose pattern is this name, with the number that stands for their {i}."""
     if name in patterns:
         return patterns[name], ""
     parts = name.split(".")
     for i, part in enumerate(parts):
-        if part.isdecimal() and (entry := patterns.get(".".join([*parts[:i], "{i}", *parts[i + 1 :]]))):
-            return entry, part
-    return None
+        if part.isdecimal() and (entries := patterns.get(".".join([*parts[:i], "{i}", *parts[i + 1 :]]))):
+            return entries, part
+    return [], ""
 
 
 def listed(names: Sequence[str], separator: str) -> str:
