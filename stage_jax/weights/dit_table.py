@@ -10,7 +10,7 @@ import jax
 from flax import nnx
 
 from stage_jax.models.dit import DiT, DiTConfig
-from stage_jax.models.stacking import LAYERS, flat_params
+from stage_jax.models.stacking import LAYERS, flat_params, repeat_layers
 from stage_jax.weights.table import Entry, Table, linear
 
 
@@ -77,9 +77,4 @@ DIT_TABLE: Table = (
 def dit_shapes(config: DiTConfig) -> dict[str, jax.ShapeDtypeStruct]:
     """Paths and shapes of a DiT's parameters, layers unstacked. Traces one layer: all of them alike."""
     one = replace(config, layers=1, scan_layers=False)
-    shapes: dict[str, jax.ShapeDtypeStruct] = {}
-    for path, leaf in flat_params(nnx.eval_shape(lambda: DiT(one, nnx.Rngs(0)))).items():
-        first = f"{LAYERS}.0."
-        numbers = range(config.layers) if path.startswith(first) else [None]
-        shapes |= {path if i is None else f"{LAYERS}.{i}.{path.removeprefix(first)}": leaf for i in numbers}
-    return shapes
+    return repeat_layers(flat_params(nnx.eval_shape(lambda: DiT(one, nnx.Rngs(0)))), {LAYERS: config.layers})

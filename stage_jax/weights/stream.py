@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSha
 from jaxtyping import Array, Int, Shaped
 
 from stage_jax.errors import InputError
-from stage_jax.models.stacking import LAYERS
+from stage_jax.models.stacking import LAYERS, stacked
 from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.table import Table, likely_naming, listed, match
 
@@ -73,9 +73,8 @@ def _targets(abstract: Mapping[str, Any]) -> dict[str, tuple[str, int | None]]:
     """Our unstacked path -> (path in `abstract`, layer of its stack or None)."""
     targets: dict[str, tuple[str, int | None]] = {}
     for name, leaf in abstract.items():
-        first, _, rest = name.partition(".")
-        if first == LAYERS and not rest.partition(".")[0].isdecimal():
-            targets |= {f"{LAYERS}.{i}.{rest}": (name, i) for i in range(leaf.shape[0])}
+        if around := stacked(name):
+            targets |= {f"{around[0]}.{i}.{around[1]}": (name, i) for i in range(leaf.shape[0])}
         else:
             targets[name] = (name, None)
     return targets
