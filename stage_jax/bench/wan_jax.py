@@ -18,8 +18,8 @@ from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.parallel.compiler import training_options
 from stage_jax.recipes.wan import t2v_sequence
+from stage_jax.weights.config_types import as_tuples
 from stage_jax.weights.dit_table import DIT_TABLE
-from stage_jax.weights.folder import as_tuples
 from stage_jax.weights.table import from_torch, to_torch
 
 

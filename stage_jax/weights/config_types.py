@@ -1,9 +1,16 @@
-"""Whether what a file says of a model is what its configuration can hold: kinds of values and their bounds."""
+"""Configurations as model.json says them: kinds of values and their bounds."""
 
 from __future__ import annotations
 
+import dataclasses
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from stage_jax.errors import InputError
+from stage_jax.weights.table import listed, shown
+
+Config = TypeVar("Config")
 
 # Bounds, our choice: far beyond every model, and low enough that all shapes made of them have sizes of 63 bits.
 MOST = 1 << 20
@@ -12,6 +19,30 @@ MOST_IN_LIST = 64  # sides of kernels, multipliers of channels; entries of a lis
 MOST_REAL = 1e30
 POSITIVE = ("eps", "theta")  # the real numbers that are
 ACTIVATIONS = ("float32", "bfloat16", "float16")
+
+
+def read_config(said: Mapping[str, Any], where: str, config_type: type[Config]) -> Config:
+    """The frozen dataclass that JSON says, with those in it. InputError for fields and values that it cannot have."""
+    if unknown := said.keys() - {field.name for field in dataclasses.fields(config_type)}:
+        raise InputError(f"{where}: unknown {listed(sorted(unknown), ', ')}")
+    kinds, values = get_type_hints(config_type), {}
+    for name, value in said.items():
+        inner = next((kind for kind in get_args(kinds[name]) if dataclasses.is_dataclass(kind)), None)
+        if inner is not None and isinstance(value, dict):
+            values[name] = read_config(value, f"{where}.{name}", inner)
+        elif expected := misfit(value, name, kinds[name]):
+            raise InputError(f"{where}.{name}: found {shown(value)}, expected {expected}")
+        else:
+            values[name] = as_tuples(value)
+    try:
+        return config_type(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def as_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that frozen configs hold."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
 
 
 def misfit(value: Any, name: str, kind: Any) -> str | None:

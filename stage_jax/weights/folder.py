@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +26,7 @@ from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import unstack_params
 from stage_jax.weights.checkpoint import Checkpoint, open_files
-from stage_jax.weights.config_types import misfit
+from stage_jax.weights.config_types import Config, read_config
 from stage_jax.weights.header import DTYPES
 from stage_jax.weights.places import SUFFIX, parse_json
 from stage_jax.weights.shards import Read, Specs, Tell, file_sha256, write_shards
@@ -36,7 +36,6 @@ FORMAT = 1
 STEM = "model"  # of a part's files
 SHARD_BYTES = 512 << 20  # our choice: pieces that a network copies again without pain
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-Config = TypeVar("Config")
 
 
 def write_part(
@@ -113,16 +112,7 @@ def read_part(folder: Path, part: str, config_type: type[Config]) -> tuple[Confi
 def part_config(folder: Path, part: str, config_type: type[Config]) -> Config:
     """The configuration of one part."""
     said, where = read_entry(folder, part)["config"], f"{folder / 'model.json'}: parts.{part}.config"
-    if unknown := said.keys() - {field.name for field in dataclasses.fields(config_type)}:
-        raise InputError(f"{where}: unknown {listed(sorted(unknown), ', ')}")
-    kinds = get_type_hints(config_type)
-    for name, value in said.items():
-        if expected := misfit(value, name, kinds[name]):
-            raise InputError(f"{where}.{name}: found {shown(value)}, expected {expected}")
-    try:
-        return config_type(**{name: as_tuples(value) for name, value in said.items()})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: {error}") from None
+    return read_config(said, where, config_type)
 
 
 def open_part(folder: Path, part: str) -> Checkpoint:
@@ -184,8 +174,3 @@ def part_hash(folder: Path, part: str) -> str:
 def part_sampling(folder: Path, part: str) -> dict[str, Any]:
     """How a part likes to be sampled; empty if it does not say."""
     return read_entry(folder, part).get("sampling", {})
-
-
-def as_tuples(value: Any) -> Any:
-    """JSON's lists as the tuples that frozen configs hold."""
-    return tuple(map(as_tuples, value)) if isinstance(value, list) else value
