@@ -26,7 +26,8 @@ class Entry:
     axes of size 1 that only the torch array has, at its end and at its start, and that `permutation` does not count.
     diffusers: the name there, where it is another. only: the one naming that this entry is of, where the other has another
     entry for this path of ours, or none. piece: (1, 3) for the second of three equal pieces of the torch array's first axis,
-    where several of our arrays share it. ours: None for what a checkpoint may have and we do not read."""
+    where several of our arrays share it. ours: None for what a checkpoint may have and we do not read. alias: this name is
+    read, another entry has the one that is written."""
 
     torch: str
     ours: str | None
@@ -36,6 +37,7 @@ class Entry:
     leading_ones: int = 0
     only: Naming | None = None
     piece: tuple[int, int] | None = None
+    alias: bool = False
 
     def name(self, naming: Naming) -> str:
         return self.torch if naming == "original" or self.diffusers is None else self.diffusers
@@ -105,6 +107,8 @@ def match(
             expected = entry.torch_shape(tuple(abstract[path].shape))
             if tuple(shape) != expected:
                 wrong.append(f"{name} is {list(shape)}, expected {list(expected)}")
+            if path in found:
+                wrong.append(f"{name} is there beside {found[path][1]}")
             found[path] = (entry, name)
     wrong += [f"{torch_name(path, table, naming) or path} is missing" for path in abstract if path not in found]
     wrong = list(dict.fromkeys(wrong))  # the pieces of one torch array have the same faults
@@ -123,7 +127,7 @@ def from_torch(
     """Torch entries -> our flat parameters (numpy, C order). InputError as `match`."""
     arrays = {name: np.asarray(array) for name, array in state.items()}
     matched = match({name: array.shape for name, array in arrays.items()}, table, abstract, where, naming)
-    return {path: np.ascontiguousarray(entry.to_ours(arrays[name])) for path, (entry, name) in matched.items()}
+    return {path: np.asarray(entry.to_ours(arrays[name]), order="C") for path, (entry, name) in matched.items()}
 
 
 def to_torch(
@@ -132,7 +136,7 @@ def to_torch(
     """The inverse of `from_torch`. InputError as `torch_entries`."""
     named = torch_entries(params, table, where, naming)
     return {
-        name: np.ascontiguousarray(join([(entry, np.asarray(params[path])) for entry, path in pieces]))
+        name: np.asarray(join([(entry, np.asarray(params[path])) for entry, path in pieces]), order="C")
         for name, pieces in named.items()
     }
 
@@ -207,8 +211,9 @@ def _by_torch(table: Table, naming: Naming) -> dict[str, list[Entry]]:
 
 
 def _by_ours(table: Table, naming: Naming) -> dict[str, list[Entry]]:
-    """The one entry of a naming by our pattern."""
-    return {entry.ours: [entry] for entry in table if entry.ours is not None and entry.only in (None, naming)}
+    """The one entry of a naming by our pattern: the one whose name is written."""
+    written = [entry for entry in table if entry.only in (None, naming) and not entry.alias]
+    return {entry.ours: [entry] for entry in written if entry.ours is not None}
 
 
 def _find(name: str, patterns: Mapping[str, list[Entry]]) -> tuple[list[Entry], str]:

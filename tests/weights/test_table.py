@@ -37,10 +37,12 @@ TABLE: Table = (
     *(Entry(f"layer.{{i}}.{ours}_proj.bias", f"blocks.{{i}}.{ours}.bias", only="diffusers") for ours in NAMES),
     Entry("cls", "class_token", leading_ones=2, only="original"),
     Entry("class_embedding", "class_token", only="diffusers"),
+    Entry("embeddings.class", "class_token", only="diffusers", alias=True),
+    Entry("log_scale", "log_scale"),
     unread("position_ids", only="diffusers"),
 )  # fmt: skip
 INPUTS, WIDTH, LAYERS = 5, 4, 2
-SHAPES = {"class_token": (WIDTH,)} | {
+SHAPES = {"class_token": (WIDTH,), "log_scale": ()} | {
     f"blocks.{i}.{name}.{leaf}": shape
     for i in range(LAYERS)
     for name in NAMES
@@ -50,14 +52,16 @@ SHAPES = {"class_token": (WIDTH,)} | {
 
 def params() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    return {path: rng.standard_normal(shape).astype(jnp.bfloat16) for path, shape in SHAPES.items()}
+    return {path: np.asarray(rng.standard_normal(shape), jnp.bfloat16) for path, shape in SHAPES.items()}
 
 
 def test_joined_and_split():
     """[q; k; v] on the torch array's first axis, each piece turned for itself; bit for bit both ways."""
     ours = params()
     state = to_torch(ours, TABLE)
-    assert state.keys() == {"cls"} | {f"blocks.{i}.qkv.{leaf}" for i in range(LAYERS) for leaf in ("weight", "bias")}
+    assert state.keys() == {"cls", "log_scale"} | {
+        f"blocks.{i}.qkv.{leaf}" for i in range(LAYERS) for leaf in ("weight", "bias")
+    }
     expected = np.concatenate([ours[f"blocks.1.{name}.kernel"].T for name in NAMES])
     assert_identical({"": state["blocks.1.qkv.weight"]}, {"": expected})
     assert state["cls"].shape == (1, 1, WIDTH)
@@ -67,11 +71,21 @@ def test_joined_and_split():
 def test_the_other_naming_has_an_array_each():
     ours = params()
     state = to_torch(ours, TABLE, naming="diffusers")
-    assert state.keys() >= {"layer.0.key_proj.weight", "layer.1.value_proj.bias", "class_embedding"} and len(state) == 13
+    assert state.keys() >= {"layer.0.key_proj.weight", "layer.1.value_proj.bias", "class_embedding"} and len(state) == 14
     assert "position_ids" not in state
     assert_identical({"": state["layer.1.key_proj.weight"]}, {"": np.ascontiguousarray(ours["blocks.1.key.kernel"].T)})
     state["position_ids"] = np.arange(3)
     assert_identical(from_torch(state, TABLE, ours, naming="diffusers"), ours)
+
+
+def test_an_alias_is_read_and_not_written():
+    ours = params()
+    state = to_torch(ours, TABLE, naming="diffusers")
+    other = {"embeddings.class" if name == "class_embedding" else name: array for name, array in state.items()}
+    assert "class_embedding" in state and likely_naming(other, TABLE) == ("diffusers", 14)
+    assert_identical(from_torch(other, TABLE, ours, naming="diffusers"), ours)
+    with pytest.raises(InputError, match="1 entries do not fit: embeddings.class is there beside class_embedding$"):
+        from_torch(state | other, TABLE, ours, naming="diffusers")
 
 
 def test_names_of_shared_arrays():
@@ -79,8 +93,8 @@ def test_names_of_shared_arrays():
     assert our_paths("position_ids", TABLE, "diffusers") == our_paths("layer.0.key_proj.bias", TABLE) == []
     assert torch_name("blocks.0.key.bias", TABLE) == "blocks.0.qkv.bias"
     assert torch_name("blocks.0.key.bias", TABLE, "diffusers") == "layer.0.key_proj.bias"
-    assert likely_naming(to_torch(params(), TABLE, naming="diffusers"), TABLE) == ("diffusers", 13)
-    assert likely_naming(to_torch(params(), TABLE), TABLE) == ("original", 5)
+    assert likely_naming(to_torch(params(), TABLE, naming="diffusers"), TABLE) == ("diffusers", 14)
+    assert likely_naming(to_torch(params(), TABLE), TABLE) == ("original", 6)
 
 
 def test_faults_are_told_once_for_all_pieces():
@@ -122,7 +136,7 @@ def test_streamed_onto_a_device(tmp_path: Path, naming):
     ours = {path: array.astype(np.float32) for path, array in params().items()}
     save_file(to_torch(ours, TABLE, naming=naming), tmp_path / "clip.safetensors")
     stacked = {path.replace(".0.", "."): (LAYERS, *shape) for path, shape in SHAPES.items() if ".0." in path}
-    shapes = stacked | {"class_token": (WIDTH,)}
+    shapes = stacked | {"class_token": (WIDTH,), "log_scale": ()}
     abstract = {path: jax.ShapeDtypeStruct(shape, jnp.float32) for path, shape in shapes.items()}
     found = load_params(open_checkpoint(tmp_path / "clip.safetensors"), TABLE, abstract)
     assert found.keys() == abstract.keys()
