@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from stage_jax.errors import InputError
+from stage_jax.models.clip import CLIPConfig
+from stage_jax.models.clip_text import CLIPTextConfig
 from stage_jax.models.dit import DiTConfig
 from stage_jax.models.umt5 import UMT5Config
 from stage_jax.models.vae import VAEConfig
@@ -54,10 +56,18 @@ VAES: dict[str, VAEConfig] = {
 }
 TEXT_ENCODERS: dict[str, UMT5Config] = {
     "umt5-xxl": UMT5Config(vocabulary=256384, dim=4096, attention_dim=4096, ffn_dim=10240, heads=64, layers=24),
-    "tiny": UMT5Config(
-        vocabulary=133, dim=128, attention_dim=128, ffn_dim=256, heads=4, layers=2, scan_layers=False
-    ),
+    "tiny": UMT5Config(vocabulary=133, dim=128, attention_dim=128, ffn_dim=256, heads=4, layers=2, scan_layers=False),
 }
+CLIPS: dict[str, CLIPConfig] = {
+    "xlm-roberta-large-vit-huge-14": CLIPConfig(
+        dim=1280, ffn_dim=5120, heads=16, layers=32, projection=1024,
+        text=CLIPTextConfig(vocabulary=250002, dim=1024, ffn_dim=4096, heads=16, layers=24),
+    ),
+    "tiny": CLIPConfig(  # its features are as wide as "wan2.1-i2v-tiny" reads them, and as many
+        dim=_TRIAL_CLIP, ffn_dim=40, heads=2, layers=2, projection=12, scan_layers=False,
+        text=CLIPTextConfig(vocabulary=133, dim=16, ffn_dim=32, heads=2, layers=2, positions=42, scan_layers=False),
+    ),
+}  # fmt: skip
 
 
 def named(zoo: Mapping[str, Config], name: str) -> Config:

@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from stage_jax.errors import InputError
+from stage_jax.models.clip import CLIPConfig
 from stage_jax.models.dit import DiTConfig
 from stage_jax.models.vae import VAEConfig
 from stage_jax.weights import folder as folder_module
@@ -189,6 +190,7 @@ def deep(levels: int) -> list:
         (DiTConfig, "scan_layers", 1, "true or false"),
         (VAEConfig, "conv", "fast", "one of "),
         (VAEConfig, "latent_mean", ["x"], "a number in it"),
+        (CLIPConfig, "text", 7, "a CLIPTextConfig"),
     ],
 )  # fmt: skip
 def test_configurations_that_cannot_be(folder: Path, kind: type, field: str, value: object, expected: str):
