@@ -25,7 +25,8 @@ from data_pipeline.records import RecordSource, open_records
 from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import with_params
-from stage_jax.models.vae import VAE, VAEConfig
+from stage_jax.models.vae import VAE
+from stage_jax.models.vae_config import VAEConfig
 from stage_jax.story.types import Story, story_from_json
 from stage_jax.weights.folder import part_hash, read_part
 

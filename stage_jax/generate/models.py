@@ -20,7 +20,8 @@ from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.stacking import flat_params, stack_params, unstack_params, with_params
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
-from stage_jax.models.vae import VAE, VAEConfig
+from stage_jax.models.vae import VAE
+from stage_jax.models.vae_config import VAEConfig
 from stage_jax.sampling.named import SOLVERS, solver_named
 from stage_jax.sampling.solver import Solver
 from stage_jax.weights.folder import part_config, part_hash, part_sampling, read_manifest, read_part

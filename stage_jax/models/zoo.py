@@ -12,7 +12,7 @@ from stage_jax.models.clip import CLIPConfig
 from stage_jax.models.clip_text import CLIPTextConfig
 from stage_jax.models.dit import DiTConfig
 from stage_jax.models.umt5 import UMT5Config
-from stage_jax.models.vae import VAEConfig
+from stage_jax.models.vae_config import WAN22_LATENT_MEAN, WAN22_LATENT_STD, VAEConfig
 
 Config = TypeVar("Config")
 
@@ -49,8 +49,12 @@ DITS: dict[str, DiTConfig] = {
     "tiny-step2": DiTConfig(in_channels=20, **_TINY),  # 16 of the latent, 4 of the memory's hints
     "tiny-flf2v": DiTConfig(in_channels=36, **_TINY),
 }
+_VAE22 = dict(latent_channels=48, patch=2, residual=True, latent_mean=WAN22_LATENT_MEAN, latent_std=WAN22_LATENT_STD)
 VAES: dict[str, VAEConfig] = {
     "wan2.1": VAEConfig(),
+    "wan2.2": VAEConfig(base=160, decoder_base=256, **_VAE22),
+    "wan2.1-tiny": VAEConfig(base=4, res_blocks=1),
+    "wan2.2-tiny": VAEConfig(base=4, decoder_base=8, res_blocks=1, **_VAE22),
     # 2,538,435 parameters; few channels at full resolution pay on a CPU
     "tiny": VAEConfig(base=8, multipliers=(1, 4, 8, 8), res_blocks=1, temporal_init=0.2),
 }

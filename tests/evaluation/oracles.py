@@ -12,7 +12,7 @@ from data_pipeline.records import toy_example
 from data_pipeline.toy_cinema import world
 from stage_jax.evaluation.held_out import HeldOut
 from stage_jax.generate.models import PictureCodec
-from stage_jax.models.vae import VAEConfig
+from stage_jax.models.vae_config import VAEConfig
 
 PATCH = 8
 CHANNELS = 3 * PATCH**2

@@ -19,7 +19,8 @@ from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.stacking import flat_params
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder
-from stage_jax.models.vae import VAE, VAEConfig
+from stage_jax.models.vae import VAE
+from stage_jax.models.vae_config import VAEConfig
 from stage_jax.weights.folder import write_part
 from tests.evaluation.oracles import screenplay
 

@@ -1,9 +1,14 @@
-"""The causal VAE against the reference implementation, and the ways to run its convolutions against each other."""
+"""The causal VAEs against the reference implementation, whole clips against chunks, and the ways to run convolutions."""
 
 from __future__ import annotations
 
 import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +17,21 @@ import pytest
 from flax import nnx
 
 from stage_jax.evaluation.goldens import TOLERANCE, Golden, relative_error
+from stage_jax.evaluation.parity import vae_config
 from stage_jax.models.stacking import flat_params, with_params
-from stage_jax.models.vae import VAE, CausalConv3d, VAEConfig, doubled_conv
+from stage_jax.models.vae import VAE
+from stage_jax.models.vae_config import VAEConfig
+from stage_jax.models.vae_layers import CausalConv3d, doubled_conv
+from stage_jax.models.vae_shortcuts import average_down, repeat_up
+from stage_jax.models.zoo import VAES
 from stage_jax.weights.table import from_torch, to_torch
 from stage_jax.weights.vae_table import vae_table
-from tests.goldens import drawn, load_golden
+from tests.goldens import QUICK, drawn, load_golden
 
 FORMS = ("conv3d", "concat", "sum")
 SMALL = VAEConfig(base=2, multipliers=(1, 2, 2, 2), res_blocks=1)
+KEPT = (("2.1", "concat"), ("2.2", "conv3d"))  # forms of chunks that are not slow tests
+SMALL22 = replace(SMALL, decoder_base=4, patch=2, residual=True)
 
 
 @pytest.fixture(scope="module")
@@ -31,23 +43,19 @@ def abstract(config: VAEConfig) -> VAE:
     return nnx.eval_shape(lambda: VAE(config, nnx.Rngs(0)))
 
 
-def run(model: VAE, method: str, array: np.ndarray) -> np.ndarray:
+def run(model: VAE, method: str | Callable[..., jax.Array], *arrays: np.ndarray) -> np.ndarray:
+    """One method of the model, or a function of it and of arrays, compiled."""
     graphdef, state = nnx.split(model)
-    return np.asarray(jax.jit(lambda state, x: getattr(nnx.merge(graphdef, state), method)(x))(state, array))
+
+    def call(state, *arrays):
+        vae = nnx.merge(graphdef, state)
+        return getattr(vae, method)(*arrays) if isinstance(method, str) else method(vae, *arrays)
+
+    return jax.tree.map(np.asarray, jax.jit(call, compiler_options=QUICK)(state, *arrays))
 
 
 def loaded(golden: Golden, form: str) -> VAE:
-    model = golden.model
-    config = VAEConfig(
-        base=model["dim"],
-        multipliers=tuple(model["dim_mult"]),
-        res_blocks=model["num_res_blocks"],
-        latent_channels=model["z_dim"],
-        temporal_down=tuple(model["temperal_downsample"]),
-        latent_mean=tuple(golden.io["latent_mean"].tolist()),
-        latent_std=tuple(golden.io["latent_std"].tolist()),
-        conv=form,
-    )
+    config = replace(vae_config(golden), conv=form)
     params = from_torch(golden.weights, vae_table(config), flat_params(abstract(config)))
     back = to_torch(params, vae_table(config))
     assert back.keys() == golden.weights.keys()
@@ -55,16 +63,11 @@ def loaded(golden: Golden, form: str) -> VAE:
     return with_params(abstract(config), params)
 
 
-def coded(model: VAE, video: np.ndarray, latent: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Latents of pictures; pictures of latents, as they are and as `decode` gives them. One program."""
-    graphdef, state = nnx.split(model)
-
-    def everything(state, video, latent):
-        vae = nnx.merge(graphdef, state)
-        raw = jnp.moveaxis(latent, 1, -1) * jnp.asarray(vae.config.latent_std) + jnp.asarray(vae.config.latent_mean)
-        return vae.encode(video), vae.reconstruct(raw), vae.decode(latent)
-
-    return tuple(map(np.asarray, jax.jit(everything)(state, video, latent)))
+def whole(vae: VAE, video: jax.Array, latent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What `encode` and `decode` give, without chunks; not clipped."""
+    mean, std = jnp.asarray(vae.config.latent_mean), jnp.asarray(vae.config.latent_std)
+    encoded = (vae.moments(video)[0] - mean) / std
+    return jnp.moveaxis(encoded, -1, 1), vae.reconstruct(jnp.moveaxis(latent, 1, -1) * std + mean)
 
 
 @pytest.mark.parametrize(
@@ -72,14 +75,72 @@ def coded(model: VAE, video: np.ndarray, latent: np.ndarray) -> tuple[np.ndarray
 )  # a still takes the same way in all forms
 @pytest.mark.smoke
 def test_golden(golden: Golden, form: str, which: str):
+    """Whole clips; `stage parity` compares the same in chunks, and Wan2.2's."""
     model, io = loaded(golden, form), golden.io
     video = np.moveaxis(io["x"][:, :, : 1 if which else None], 1, -1)
     pictures = np.moveaxis(io[f"recon{which}"], 1, -1)
-    latents, raw, clipped = coded(model, video, io[f"z{which}"])
-    assert np.abs(pictures).max() > 1  # so that clipping is seen
+    latents, raw = run(model, whole, video, io[f"z{which}"])
     assert relative_error(latents, io[f"z{which}"]) <= TOLERANCE
     assert relative_error(raw, pictures) <= TOLERANCE
-    assert np.abs(clipped - pictures.clip(-1, 1)).max() <= TOLERANCE * np.abs(pictures).max()
+
+
+def test_decode_clips(golden: Golden):
+    model, z = loaded(golden, "concat"), golden.io["z_first"]
+    clipped = run(model, "decode", z)
+    assert np.abs(golden.io["recon_first"]).max() > 1
+    np.testing.assert_allclose(clipped, run(model, lambda vae, z: vae.decode(z, clip=False), z).clip(-1, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "form"),
+    [
+        pytest.param(config, form, id=f"{name}-{form}", marks=() if (name, form) in KEPT else pytest.mark.slow)
+        for name, config in (("2.1", SMALL), ("2.2", SMALL22))
+        for form in FORMS
+    ],
+)
+def test_chunks_are_the_whole(config: VAEConfig, form: str):
+    """Three chunks after the first frame: what a layer forgets or counts twice shows in the second and the third."""
+    model = drawn(abstract(replace(config, conv=form)))
+    rng, side = np.random.default_rng(0), config.spatial_stride
+    video = rng.uniform(-1, 1, (2, 13, side, 2 * side, 3)).astype(np.float32)
+    latent = rng.standard_normal((2, 16, 4, 1, 2)).astype(np.float32)
+    encoded, decoded = run(model, whole, video, latent)
+    chunked = run(model, lambda vae, *x: (vae.encode(x[0]), vae.decode(x[1], clip=False)), video, latent)
+    assert relative_error(chunked[0], encoded) <= TOLERANCE
+    assert relative_error(chunked[1], decoded) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["wan2.1", "wan2.2"])
+@pytest.mark.parametrize("method", ["encode", "decode"])
+def test_memory_does_not_grow_with_the_clip(name: str, method: str):
+    """Full size at 480x832, compiled from shapes alone: what 161 frames need beside input and output is what 81 need."""
+    graphdef, state = nnx.split(abstract(VAES[name]))
+    config, needed = VAES[name], []
+    for frames in (81, 161):
+        latent = (config.latent_frames(frames), 480 // config.spatial_stride, 832 // config.spatial_stride)
+        shape = (1, frames, 480, 832, 3) if method == "encode" else (1, config.latent_channels, *latent)
+        function = jax.jit(lambda state, x: getattr(nnx.merge(graphdef, state), method)(x), compiler_options=QUICK)
+        compiled = function.lower(state, jax.ShapeDtypeStruct(shape, jnp.float32)).compile()
+        needed.append(compiled.memory_analysis().temp_size_in_bytes)
+    assert needed[0] > 1e9
+    assert abs(needed[1] - needed[0]) <= 0.02 * needed[0]
+
+
+def test_shortcuts():
+    """By their definition, an index at a time: three frames of which the first stands alone, boxes of 2x2x2."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((1, 3, 2, 4, 2)).astype(np.float32)
+    padded = np.concatenate([np.zeros_like(x[:, :1]), x], axis=1)
+    unfolded = np.zeros((1, 2, 1, 2, 16), np.float32)
+    for t, y, z, c, i, j, k in np.ndindex(2, 1, 2, 2, 2, 2, 2):
+        unfolded[0, t, y, z, ((c * 2 + i) * 2 + j) * 2 + k] = padded[0, 2 * t + i, 2 * y + j, 2 * z + k, c]
+    np.testing.assert_allclose(average_down(jnp.asarray(x), 4, 2, 2), unfolded.reshape(1, 2, 1, 2, 4, 4).mean(-1), atol=1e-6)
+    up = np.zeros((1, 6, 4, 8, 2), np.float32)
+    for t, y, z, c, i, j, k in np.ndindex(3, 2, 4, 2, 2, 2, 2):
+        up[0, 2 * t + i, 2 * y + j, 2 * z + k, c] = x[0, t, y, z, (((c * 2 + i) * 2 + j) * 2 + k) // 8]
+    np.testing.assert_array_equal(repeat_up(jnp.asarray(x), 2, 2, 2, first=False), up)
+    np.testing.assert_array_equal(repeat_up(jnp.asarray(x), 2, 2, 2, first=True), up[:, 1:])
 
 
 @pytest.mark.parametrize("multipliers", [(1, 2), (1, 3, 2), (1, 2, 4, 4)])
@@ -113,20 +174,24 @@ def test_later_frames_change_no_earlier_ones():
     assert np.abs(c[:, 5:] - d[:, 5:]).max() > 1e-3
 
 
-@pytest.mark.parametrize("frames", [1, 5])
+HALVING = {"time_padding": False, "time_stride": 2}  # of clips: a still is not halved in time
+
+
 @pytest.mark.parametrize(
-    ("size", "time"),
+    ("size", "time", "frames"),
     [
-        ((3, 3, 3), {}),
-        pytest.param((1, 1, 1), {}, marks=pytest.mark.slow),
-        pytest.param((3, 1, 1), {}, marks=pytest.mark.slow),
-        pytest.param((3, 1, 1), {"time_padding": False, "time_stride": 2}, marks=pytest.mark.slow),
+        ((3, 3, 3), {}, 1),
+        ((3, 3, 3), {}, 5),
+        *(
+            pytest.param(size, time, frames, marks=pytest.mark.slow)
+            for size, time, frames in (
+                ((1, 1, 1), {}, 1), ((1, 1, 1), {}, 5), ((3, 1, 1), {}, 1), ((3, 1, 1), {}, 5), ((3, 1, 1), HALVING, 5)
+            )
+        ),
     ],
-)
+)  # fmt: skip
 def test_forms_agree(size: tuple[int, int, int], time: dict, frames: int):
     """Values and gradients of one causal convolution; for a still, only the last tap has any."""
-    if frames == 1 and time:
-        pytest.skip("a still is not halved in time")
     key = jax.random.key(0)
     x = jax.random.normal(key, (2, frames, 4, 3, 2))
 
@@ -159,3 +224,19 @@ def test_doubling_and_convolution_in_one():
     seed = jnp.asarray(rng.standard_normal(found.shape), jnp.float32)
     for ours, theirs in zip(back(seed), plain_back(seed), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_rows_over_four_devices(tmp_path: Path):
+    """Large pictures: the same numbers, and each device needs much less memory than one alone."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    command = [sys.executable, "-m", "tests.models.vae_sharded_worker", tmp_path / "result.npz"]
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "result.npz") as result:
+        for method in ("encode", "decode"):
+            # Rows from the wrong neighbour would differ by the size of the pictures; this random decoder amplifies rounding.
+            assert relative_error(result[f"{method}:four"], result[f"{method}:one"]) <= 1e-4
+            assert result[f"{method}:four:bytes"] <= 0.4 * result[f"{method}:one:bytes"]

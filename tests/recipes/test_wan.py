@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stage_jax.models.vae import VAE, VAEConfig
+from stage_jax.models.vae import VAE
+from stage_jax.models.vae_config import VAEConfig
 from stage_jax.recipes.wan import (
     flf2v_condition,
     flf2v_mask,

@@ -7,7 +7,7 @@ from pathlib import Path
 from stage_jax.models import zoo
 from stage_jax.models.dit import DiTConfig
 from stage_jax.models.umt5 import UMT5Config
-from stage_jax.models.vae import VAEConfig
+from stage_jax.models.vae_config import VAEConfig
 
 DIT = {
     "dim": 16, "ffn_dim": 16, "heads": 2, "layers": 1, "text_dim": 8, "text_len": 12, "freq_dim": 8,

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from stage_jax.errors import InputError
 from stage_jax.generate.models import load_models
-from stage_jax.models.vae import VAEConfig
+from stage_jax.models.vae_config import VAEConfig
 from stage_jax.training.checkpoints import Checkpoints
 from stage_jax.training.optimizer import learning_rate, make_optimizer
 from stage_jax.training.state import init_state, make_train_step

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from stage_jax.errors import InputError
 from stage_jax.models.clip import CLIPConfig
 from stage_jax.models.dit import DiTConfig
-from stage_jax.models.vae import VAEConfig
+from stage_jax.models.vae_config import VAEConfig
 from stage_jax.weights import folder as folder_module
 from stage_jax.weights.folder import (
     copy_part,
