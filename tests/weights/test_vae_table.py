@@ -1,4 +1,4 @@
-"""The table of the Wan2.1 VAE: it covers the published state dict exactly, and other sizes."""
+"""The tables of Wan's VAEs: they cover the published state dicts exactly, and other sizes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from flax import nnx
 
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import flat_params
-from stage_jax.models.vae import VAE, VAEConfig
+from stage_jax.models.vae import VAE
+from stage_jax.models.vae_config import VAEConfig
 from stage_jax.models.zoo import VAES
-from stage_jax.weights.table import from_torch, to_torch
+from stage_jax.weights.table import Naming, from_torch, to_torch
 from stage_jax.weights.vae_table import vae_table
 
-PUBLISHED = Path(__file__).parents[1] / "data" / "state_dicts" / "wan2.1_vae.json"
+PUBLISHED = Path(__file__).parents[1] / "data" / "state_dicts"
+PARAMETERS = {"wan2.1": 126_892_531, "wan2.2": 704_688_668}
 SMALL = VAEConfig(base=2, multipliers=(1, 3, 2), res_blocks=1, latent_channels=3, temporal_down=(True, False))
 
 
@@ -26,26 +28,29 @@ def shapes(config: VAEConfig) -> dict[str, tuple[int, ...]]:
     return {name: leaf.shape for name, leaf in flat_params(model).items()}
 
 
-def test_published_keys_and_shapes():
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_published_keys_and_shapes(name: str):
     """Every key once, with its shape, at full size; nothing is allocated."""
-    published = {name: tuple(shape) for name, shape in json.loads(PUBLISHED.read_text()).items()}
-    by_name = {entry.ours: entry for entry in vae_table(VAES["wan2.1"])}
-    ours = shapes(VAES["wan2.1"])
-    found = {by_name[name].torch: by_name[name].torch_shape(shape) for name, shape in ours.items()}
+    published = {key: tuple(shape) for key, shape in json.loads((PUBLISHED / f"{name}_vae.json").read_text()).items()}
+    by_name = {entry.ours: entry for entry in vae_table(VAES[name])}
+    ours = shapes(VAES[name])
+    found = {by_name[path].torch: by_name[path].torch_shape(shape) for path, shape in ours.items()}
     assert found == published
-    assert sum(map(math.prod, ours.values())) == 126_892_531
+    assert len(found) == len(ours)
+    assert sum(map(math.prod, ours.values())) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("config", [SMALL, VAES["tiny"]], ids=["small", "tiny"])
-def test_there_and_back(config: VAEConfig):
+@pytest.mark.parametrize("config", [SMALL, VAES["tiny"], VAES["wan2.2-tiny"]], ids=["small", "tiny", "2.2"])
+@pytest.mark.parametrize("naming", ["original", "diffusers"])
+def test_there_and_back(config: VAEConfig, naming: Naming):
     """Names are unique on both sides, and every array comes back as it was."""
     table = vae_table(config)
-    assert len({entry.torch for entry in table}) == len({entry.ours for entry in table}) == len(table)
+    assert len({entry.name(naming) for entry in table}) == len({entry.ours for entry in table}) == len(table)
     rng = np.random.default_rng(0)
     params = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes(config).items()}
-    state = to_torch(params, table)
+    state = to_torch(params, table, naming=naming)
     assert len(state) == len(params)
-    back = from_torch(state, table, params)
+    back = from_torch(state, table, params, naming=naming)
     assert back.keys() == params.keys()
     assert all((back[name] == params[name]).all() for name in params)
 
