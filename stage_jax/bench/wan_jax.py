@@ -12,8 +12,9 @@ import numpy as np
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
+from stage_jax.bench.against_diffusers import OURS
 from stage_jax.bench.contest import serve
-from stage_jax.bench.wan import FORWARD, OURS, TRAINING
+from stage_jax.bench.wan import FORWARD, TRAINING
 from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.parallel.compiler import training_options

@@ -11,8 +11,9 @@ import torch
 from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
+from stage_jax.bench.against_diffusers import PEER
 from stage_jax.bench.contest import serve
-from stage_jax.bench.wan import FORWARD, PEER, TRAINING
+from stage_jax.bench.wan import FORWARD, TRAINING
 
 
 def main(folder: Path) -> None:

@@ -17,10 +17,13 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "bench", help="measured ratios against a peer", description="Times us and a peer in turns, on this machine."
     ).add_subparsers(title="kinds", metavar="KIND", required=True)
     parser = kinds.add_parser(
-        "wan", help="the DiT against diffusers in torch", description="A small Wan DiT: forward, and forward + backward."
+        "wan",
+        help="Wan's parts against diffusers in torch",
+        description="A small Wan DiT: forward, and forward + backward; Wan2.1's VAE at full width: encode and decode.",
     )
     parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
     parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
+    parser.add_argument("--part", choices=("dit", "vae"), help="one of the two (default: both)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="for wan.json and wan.png")
     parser.set_defaults(run=run_wan)
 
@@ -28,18 +31,23 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def run_wan(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
     from stage_jax import files
-    from stage_jax.bench.wan import OURS, PEER, bench_wan
+    from stage_jax.bench.against_diffusers import OURS, PEER
+    from stage_jax.bench.vae import bench_vae
+    from stage_jax.bench.wan import bench_wan
     from stage_jax.evaluation.figures import Figure
     from stage_jax.evaluation.sheets import bar_chart
     from stage_jax.film.png import write_png
 
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
+    parts = {"dit": bench_wan, "vae": bench_vae}
+    results = {}
     with Progress() as progress:
-        result = bench_wan(rounds=args.rounds, threads=args.threads, progress=progress.step)
+        for part in [args.part] if args.part else parts:
+            results[part] = parts[part](rounds=args.rounds, threads=args.threads, progress=progress.step)
     print(f"{'':20s}{OURS:>12s}{PEER:>12s}{'ratio':>8s}   (medians of {args.rounds} rounds in seconds; ratios paired)")
     bars = {}
-    for timing in result.timings:
+    for timing in (timing for result in results.values() for timing in result.timings):
         ours, peer = (statistics.median(timing.seconds[name]) for name in (OURS, PEER))
         ratios = timing.ratios(OURS, PEER)
         ratio = timing.ratio(OURS, PEER)
@@ -47,8 +55,11 @@ def run_wan(args: argparse.Namespace, unknown: list[str]) -> None:
         bars[f"{timing.work}: {ratio:.2f}"] = [
             Figure("bench", timing.work, name, "s", value, None, args.rounds, 0) for name, value in ((OURS, ours), (PEER, peer))
         ]
-    print(f"{result.setting['threads']} threads; " + ", ".join(f"{n} {v}" for n, v in result.setting["versions"].items()))
-    print("differences: " + ", ".join(f"{name} {value:.1e}" for name, value in result.differences.items()))
+    setting = next(iter(results.values())).setting
+    print(f"{setting['threads']} threads; " + ", ".join(f"{name} {version}" for name, version in setting["versions"].items()))
+    differences = {name: value for result in results.values() for name, value in result.differences.items()}
+    print("differences: " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items()))
     if args.out:
-        files.write_text(args.out / "wan.json", json.dumps(dataclasses.asdict(result), indent=1) + "\n")
-        write_png(args.out / "wan.png", bar_chart("Wan DiT, seconds", bars))
+        told = {part: dataclasses.asdict(result) for part, result in results.items()}
+        files.write_text(args.out / "wan.json", json.dumps(told, indent=1) + "\n")
+        write_png(args.out / "wan.png", bar_chart("Wan's parts, seconds", bars))
