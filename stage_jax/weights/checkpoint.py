@@ -1,4 +1,4 @@
-"""Checkpoints: the named arrays of one or several safetensors files, read one at a time."""
+"""Checkpoints: the named arrays of one or several files, safetensors or torch's own, read one at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from stage_jax.errors import InputError
 from stage_jax.weights.header import DTYPES, Stored, read_header
-from stage_jax.weights.places import Place, find
+from stage_jax.weights.pickled import START, Strided, read_pickled
+from stage_jax.weights.places import PICKLES, Place, find
 from stage_jax.weights.table import Shape, printable
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.")  # of ComfyUI's files
@@ -35,10 +36,12 @@ class Checkpoint:
         return {name: entry.shape for name, entry in self.entries.items()}
 
     def read(self, name: str) -> Shaped[np.ndarray, "..."]:
-        """One array, bit for bit as it is stored (bfloat16 as JAX has it). The files are mapped: this is the only copy."""
+        """One array, bit for bit as it is stored (bfloat16 as JAX has it), and the only copy."""
         entry = self.entries[name]
         if entry.dtype not in DTYPES:
             raise InputError(f"{entry.file}: {printable(entry.name)} is {entry.dtype}, expected {', '.join(DTYPES)}")
+        if isinstance(entry, Strided):
+            return entry.read()
         try:
             if entry.file not in self._open:
                 self._open[entry.file] = safe_open(entry.file, framework="np")
@@ -65,10 +68,21 @@ def open_files(where: Path, files: Iterable[Path], config: Mapping[str, Any]) ->
     return Checkpoint(where, _gather(files), config, files)
 
 
+def _entries(path: Path) -> dict[str, Stored]:
+    """What a file holds. Its first bytes tell what it is, not its name."""
+    with open(path, "rb") as file:
+        start = file.read(len(START))
+    if start == START:
+        return read_pickled(path)
+    if path.suffix.lower() in PICKLES:
+        raise InputError(f"{path}: not a zip, as torch.save writes since 1.6; older pickles are not read")
+    return read_header(path)
+
+
 def _gather(files: Iterable[Path]) -> dict[str, Stored]:
     entries: dict[str, Stored] = {}
     for file in files:
-        header = read_header(file)
+        header = _entries(file)
         if twice := header.keys() & entries.keys():
             name = min(twice)
             raise InputError(f"{file}: {printable(name)} is in {entries[name].file.name} too ({len(twice)} such entries)")

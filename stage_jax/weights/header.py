@@ -77,12 +77,12 @@ def _span(path: Path, name: str, item: Any) -> tuple[int, int]:
     """First byte of an entry and the one after its last, if the entry is well formed."""
     fields = item if isinstance(item, dict) else {}
     shape, span, dtype = (fields.get(key) for key in ("shape", "data_offsets", "dtype"))
-    if not (_sizes(shape) and _sizes(span) and len(span) == 2 and isinstance(dtype, str) and dtype in BITS):
+    if not (are_sizes(shape) and are_sizes(span) and len(span) == 2 and isinstance(dtype, str) and dtype in BITS):
         raise InputError(f"{path}: {printable(name)}: expected a dtype, a shape and two data_offsets in its header")
     return span[0], span[1]
 
 
-def _sizes(values: Any) -> bool:
+def are_sizes(values: Any) -> bool:
     """Numbers that an array can have: few and of 63 bits, so that their product is a matter of moments."""
     return (
         isinstance(values, list)

@@ -53,8 +53,6 @@ def find(path: Path) -> Place:
     """The files of one checkpoint. InputError if there are none, if some are missing, or if one lies elsewhere."""
     real = _real(path)
     if real.is_file():
-        if path.suffix.lower() in PICKLES:
-            raise InputError(f"{path}: a pickle of PyTorch, which could run anything; expected safetensors")
         return Place(path, (path,), {})
     if not real.is_dir():
         raise InputError(f"{path}: neither a file nor a folder")
