@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 from stage_jax.errors import InputError
 from stage_jax.models.dit import DiTConfig
@@ -13,10 +11,10 @@ from stage_jax.models.stacking import LAYERS
 from stage_jax.models.zoo import DITS
 from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.dit_table import DIT_TABLE
+from stage_jax.weights.sizes import agree, count_layers, in_zoo, refuse_other, shapes_of, small, whole
 from stage_jax.weights.strangers import EXPECTED
 from stage_jax.weights.table import Naming, Shape, likely_naming, listed, our_paths, shown, torch_name
 
-MOST_DIGITS = 3  # of a layer's number, our choice; what claims more layers is not believed
 # The entries that sizes are read from: our path, axes of the torch array.
 _PATCH, _TEXT, _TIME = "patch_embedding.base.kernel", "text_embedding.0.kernel", "time_embedding.0.kernel"
 _FFN, _HEAD = f"{LAYERS}.0.ffn.up.kernel", "head.projection.kernel"
@@ -32,6 +30,7 @@ _HEADS = ("num_heads", "num_attention_heads")
 # What Wan's code and diffusers' say of the only kind of norms that the DiT has.
 _NORMS = {"qk_norm": (True, "rms_norm_across_heads"), "cross_attn_norm": (True,)}
 TWO_EXPERTS = ("wan2.2-t2v", "wan2.2-i2v")  # how the names of sizes begin that come as two experts
+_RUN = ("theta", "dtype", "scan_layers", "remat", "gate_init")  # what weights do not say
 _HEAD_WIDTH = 128  # in all that Wan has released
 _RELEASED = {name: config for name, config in DITS.items() if name.startswith("wan") and not name.endswith("-tiny")}
 # Where the width of CLIP's features is read from, with its axis; each entry has it.
@@ -60,7 +59,8 @@ def family_of(
     decides. A part of the CLIP branch is taken for the whole of it, so that `match` names what is missing. InputError
     where sizes are missing or contradict config.json or `heads`, and for a released model without its last layers.
     """
-    shapes, said, where = _shapes(checkpoint, naming), checkpoint.config, checkpoint.where
+    said, where = checkpoint.config, checkpoint.where
+    shapes = shapes_of(checkpoint, DIT_TABLE, naming, _AXES, (_PATCH, _TEXT, _TIME, _FFN, _HEAD))
     dim, in_channels, *kernel = shapes[_PATCH]
     try:
         image_dim, image_positions = _image(checkpoint, naming, shapes)
@@ -68,22 +68,23 @@ def family_of(
             dim=dim,
             ffn_dim=shapes[_FFN][0],
             heads=_heads(checkpoint, dim, heads),
-            layers=_layers(checkpoint.entries),
+            layers=count_layers(checkpoint.entries, f"{LAYERS}."),
             in_channels=in_channels,
             out_channels=shapes[_HEAD][0] // prod(kernel),
             text_dim=shapes[_TEXT][1],
-            text_len=_whole(said.get("text_len", DiTConfig.text_len), "text_len"),
+            text_len=whole(said.get("text_len", DiTConfig.text_len), "text_len"),
             freq_dim=shapes[_TIME][1],
             image_dim=image_dim,
             image_positions=image_positions,
-            eps=_small(said.get("eps", DiTConfig.eps)),
+            eps=small(said.get("eps", DiTConfig.eps)),
             kernels=(tuple(kernel),),
         )
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     _agree(checkpoint, config)
     _refuse_other_depths(checkpoint, config)
-    return _named(config, experts)
+    zoo = {name: known for name, known in DITS.items() if experts == 1 or name.startswith(TWO_EXPERTS)}
+    return in_zoo(config, zoo, _RUN)
 
 
 def model_type(config: DiTConfig) -> str:
@@ -95,24 +96,6 @@ def model_type(config: DiTConfig) -> str:
     return "ti2v" if config.out_channels == DITS["wan2.2-ti2v-5b"].out_channels else "t2v"
 
 
-def _shapes(checkpoint: Checkpoint, naming: Naming) -> dict[str, Shape]:
-    """The shapes that sizes are read from, by our paths."""
-    names = {path: torch_name(path, DIT_TABLE, naming) for path in _AXES}
-    found = {path: checkpoint.entries[name].shape for path, name in names.items() if name in checkpoint.entries}
-    wrong = [f"{names[path]} is missing" for path in (_PATCH, _TEXT, _TIME, _FFN, _HEAD) if path not in found]
-    for path, shape in found.items():
-        if len(shape) != _AXES[path] or 0 in shape:
-            wrong.append(f"{names[path]} is {list(shape)}, expected {_AXES[path]} axes")
-    if wrong:
-        raise InputError(f"{checkpoint.where}: {len(wrong)} entries do not fit: {'; '.join(wrong)}")
-    return found
-
-
-def _layers(names: Iterable[str]) -> int:
-    numbers = {name.split(".")[1] for name in names if name.startswith(f"{LAYERS}.")}
-    return 1 + max(int(number) for number in numbers if number.isdecimal() and len(number) <= MOST_DIGITS)
-
-
 def _heads(checkpoint: Checkpoint, dim: int, asked: int | None) -> int:
     said = {name: checkpoint.config[name] for name in _HEADS if checkpoint.config.get(name) is not None}
     if wrong := [f"{name} {shown(value)}" for name, value in said.items() if asked is not None and value != asked]:
@@ -122,7 +105,7 @@ def _heads(checkpoint: Checkpoint, dim: int, asked: int | None) -> int:
     if heads is None:
         beside = ", or a config.json beside" if checkpoint.where.is_dir() else ""
         raise InputError(f"{checkpoint.where}: the weights do not say how many heads they have; --heads does{beside}")
-    return _whole(heads, "heads")
+    return whole(heads, "heads")
 
 
 def _image(checkpoint: Checkpoint, naming: Naming, shapes: Mapping[str, Shape]) -> tuple[int | None, int | None]:
@@ -138,43 +121,24 @@ def _image(checkpoint: Checkpoint, naming: Naming, shapes: Mapping[str, Shape]) 
     found = {path: checkpoint.entries[name].shape for path, name in there.items() if name in checkpoint.entries}
     widths = [found[path][axis] for path, axis in _IMAGE_WIDTHS.items() if len(found.get(path, ())) > axis]
     told = [] if said.get("image_dim") is None else [said["image_dim"]]
-    width = _whole([*widths, *told, _CLIP.image_dim][0], "image_dim")
+    width = whole([*widths, *told, _CLIP.image_dim][0], "image_dim")
     if _POSITIONS in shapes:
         return width, shapes[_POSITIONS][1]
     positions = said.get("pos_embed_seq_len")
-    return width, _whole(_CLIP.image_positions if positions is None else positions, "pos_embed_seq_len") if two_images else None
+    return width, whole(_CLIP.image_positions if positions is None else positions, "pos_embed_seq_len") if two_images else None
 
 
 def _of_image(name: str, naming: Naming) -> bool:
     return any(word in _IMAGE_WORDS for path in our_paths(name, DIT_TABLE, naming) for word in path.split("."))
 
 
-def _whole(value: Any, name: str) -> int:
-    if type(value) is not int or not 0 < value <= 1 << 20:
-        raise ValueError(f"{name}: found {shown(value)}, expected a whole number from 1")
-    return value
-
-
-def _small(value: Any) -> float:
-    if not isinstance(value, float) or not 0 < value < 1:
-        raise ValueError(f"eps: found {shown(value)}, expected a number between 0 and 1")
-    return value
-
-
 def _agree(checkpoint: Checkpoint, config: DiTConfig) -> None:
     """InputError if config.json speaks of other sizes than the weights have."""
-    found = {name: getattr(config, field) for name, field in _FIELDS.items()} | {
-        "model_type": model_type(config),
-        "attention_head_dim": config.dim // config.heads,
-        "patch_size": list(config.kernels[0]),
-    }
-    said = {name: checkpoint.config[name] for name in found if checkpoint.config.get(name) is not None}
-    if wrong := [f"{name} {shown(value)}" for name, value in said.items() if value != found[name]]:
-        sizes = ", ".join(f"{name} {found[name]}" for name in said)
-        raise InputError(f"{checkpoint.where}: config.json says {', '.join(wrong)}, the weights say {sizes}")
-    for name, forms in _NORMS.items():
-        if (value := checkpoint.config.get(name)) is not None and value not in forms:
-            raise InputError(f"{checkpoint.where}: config.json says {name} {shown(value)}, expected {forms[-1]!r}")
+    sizes = {name: getattr(config, field) for name, field in _FIELDS.items()}
+    head = config.dim // config.heads
+    kernel = list(config.kernels[0])
+    agree(checkpoint, sizes | {"model_type": model_type(config), "attention_head_dim": head, "patch_size": kernel})
+    refuse_other(checkpoint, _NORMS)
 
 
 def _refuse_other_depths(checkpoint: Checkpoint, config: DiTConfig) -> None:
@@ -187,13 +151,3 @@ def _refuse_other_depths(checkpoint: Checkpoint, config: DiTConfig) -> None:
     if alike and all(known.layers != config.layers for known in alike.values()):
         name = max(alike, key=lambda name: sum(getattr(alike[name], f) == getattr(config, f) for f in form))
         raise InputError(f"{checkpoint.where}: found {config.layers} layers, {name} has {alike[name].layers}")
-
-
-def _named(config: DiTConfig, experts: int) -> tuple[str | None, DiTConfig]:
-    """The zoo's own configuration where all that the weights say is the same: it also says how it is run."""
-    run = ("theta", "dtype", "scan_layers", "remat", "gate_init")
-    for name, known in DITS.items():
-        fits = experts == 1 or name.startswith(TWO_EXPERTS)
-        if fits and known == replace(config, **{field: getattr(known, field) for field in run}):
-            return name, known
-    return None, config
