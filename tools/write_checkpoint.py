@@ -26,9 +26,9 @@ from stage_jax.progress import Progress
 from stage_jax.weights.destination import check_destination
 from stage_jax.weights.detect import TWO_EXPERTS
 from stage_jax.weights.dit_table import DIT_TABLE, dit_shapes
-from stage_jax.weights.export import write_dit
+from stage_jax.weights.export import write_model
+from stage_jax.weights.formats import spots
 from stage_jax.weights.header import DTYPES
-from stage_jax.weights.places import EXPERTS
 from stage_jax.weights.shards import Specs, in_megabytes, nbytes
 from stage_jax.weights.table import torch_entries, torch_spec
 
@@ -53,14 +53,15 @@ def parser() -> argparse.ArgumentParser:
 def write_random(model: str, out: Path, seed: int, dtype: str, progress: Progress) -> None:
     config = named(DITS, model)
     specs = torch_specs(config, dtype)
-    names = EXPERTS["original"] if model.startswith(TWO_EXPERTS) else ("",)
-    with files.atomic_folder(check_destination(out, None, len(names) * nbytes(specs))) as folder:
-        for i, name in enumerate(names):
+    parts = ("dit", "dit_low") if model.startswith(TWO_EXPERTS) else ("dit",)
+    places = spots("original", dict.fromkeys(parts, config), model)
+    with files.atomic_folder(check_destination(out, None, len(parts) * nbytes(specs))) as folder:
+        for i, part in enumerate(parts):
 
             def read(entry: str, seed: int = seed + i) -> np.ndarray:
                 return draw(entry, specs[entry].shape, seed).astype(specs[entry].dtype)
 
-            write_dit(folder, "original", name, config, specs, read, in_megabytes(name or model, progress.step))
+            write_model(folder, places[part], specs, read, in_megabytes(f"{model} {part}", progress.step))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

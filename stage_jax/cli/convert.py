@@ -14,17 +14,19 @@ from stage_jax.progress import Progress
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser(
-        "convert", help="torch weights into a model folder", description="Makes a model folder of a Wan DiT's weights."
+        "convert",
+        help="torch weights into a model folder",
+        description="Makes a model folder of a Wan pipeline: DiT, VAE, umT5, CLIP, tokenizer, as many as there are.",
     )
     parser.add_argument(
-        "source", metavar="SRC", type=Path, help="Wan's folder, diffusers' folder, or one .safetensors file (ComfyUI)"
+        "source", metavar="SRC", type=Path, help="Wan's folder, diffusers', one part of these, or one .safetensors or .pth file"
     )
     parser.add_argument("destination", metavar="DST", type=Path, help="a new or empty folder")
     parser.add_argument("--low", metavar="SRC", type=Path, help="the expert for low noise, where it is a file of its own")
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="of all weights (default: each keeps its own)"
     )
-    parser.add_argument("--heads", metavar="N", type=whole(1, 1024), help="if neither the size nor a config.json tells")
+    parser.add_argument("--heads", metavar="N", type=whole(1, 1024), help="of the DiT, if nothing else tells")
     parser.add_argument("--licence", metavar="NAME", default="unknown", help="of the weights, noted in model.json")
     parser.set_defaults(run=run)
 
@@ -45,14 +47,16 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
             sampling=_sampling,
             step=progress.step,
         )
-    family = done.model or f"a DiT of {done.config.layers} layers and {done.config.dim} channels"
+    dit = done.parts[0] == "dit"
+    sizes = f"a DiT of {done.config.layers} layers and {done.config.dim} channels" if dit else "sizes of their own"
+    family = done.model or sizes
     if not done.whole:
         family = f"one of the two experts of {family}"
     if other := done.maybe_expert_of:
         noted = f"the sampling of {done.model} is noted" if _sampling(done.model) else "no sampling is noted"
         print(f"these shapes are those of {done.model} and of one expert of {other}; {noted}")
     sizes = f"{done.parameters:,} parameters in {done.entries:,} entries"
-    print(f"{family}: {' and '.join(done.parts)}, {sizes}, {time.monotonic() - began:.1f} s")
+    print(f"{family}: {', '.join(done.parts)}, {sizes}, {time.monotonic() - began:.1f} s")
 
 
 def _sampling(model: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""`stage export SRC DST --format ...`: a model folder's DiT as other programs read it."""
+"""`stage export SRC DST --format ...`: a model folder as other programs read it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PREFIXES = ("model.diffusion_model.", "diffusion_model.")
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser(
-        "export", help="a model folder's DiT for other programs", description="Writes a model folder's DiT as torch weights."
+        "export", help="a model folder for other programs", description="Writes a model folder's parts as torch weights."
     )
     parser.add_argument("source", metavar="SRC", type=Path, help="a model folder")
     parser.add_argument("destination", metavar="DST", type=Path, help="a new or empty folder")
     parser.add_argument("--format", choices=FORMATS, required=True, help="whose names and files")
-    parser.add_argument("--prefix", choices=PREFIXES, help="before every name, with --format comfy (default: none)")
+    parser.add_argument("--prefix", choices=PREFIXES, help="before every name of a DiT, with --format comfy (default: none)")
     parser.set_defaults(run=run)
 
 
@@ -35,4 +35,6 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
     with Progress() as progress:
         done = export(args.source, args.destination, args.format, prefix=args.prefix or "", step=progress.step)
     sizes = f"{done.parameters:,} parameters in {done.entries:,} entries"
-    print(f"{args.format}: {' and '.join(done.parts)}, {sizes}, {time.monotonic() - began:.1f} s")
+    print(f"{args.format}: {', '.join(done.parts)}, {sizes}, {time.monotonic() - began:.1f} s")
+    if done.left_out:
+        print(f"left out, since the format {args.format} has no names for it: {', '.join(done.left_out)}")

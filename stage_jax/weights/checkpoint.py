@@ -55,7 +55,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
     InputError for whatever is no such thing, names files outside the folder, or holds a name twice or not at all.
     """
-    place = find(path)
+    return open_place(find(path))
+
+
+def open_place(place: Place) -> Checkpoint:
+    """The checkpoint whose files these are."""
     entries = _gather(place.files)
     if place.index is not None:
         _check_index(place, entries)

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
 from stage_jax import files
 from stage_jax.errors import InputError
-from stage_jax.models.dit import DiTConfig
-from stage_jax.models.zoo import DITS
 from stage_jax.weights.convert import Step
 from stage_jax.weights.destination import check_destination
-from stage_jax.weights.detect import model_type
-from stage_jax.weights.dit_table import DIT_TABLE, dit_shapes
-from stage_jax.weights.folder import open_part, part_config, read_entry, read_manifest
-from stage_jax.weights.header import DTYPES
-from stage_jax.weights.places import EXPERTS, STEM
+from stage_jax.weights.folder import part_config, read_entry, read_manifest
+from stage_jax.weights.formats import Format, Spot, sayable, spots
+from stage_jax.weights.kinds import KINDS
+from stage_jax.weights.layout import TOKENIZERS, copy_tokenizer
+from stage_jax.weights.model_index import pipeline_files
+from stage_jax.weights.part import Part
+from stage_jax.weights.pipeline import our_part
 from stage_jax.weights.shards import Read, Shard, Specs, Tell, in_megabytes, nbytes, write_shards
-from stage_jax.weights.stream import check_layers, check_shapes
-from stage_jax.weights.table import Naming, join, torch_entries, torch_spec
+from stage_jax.weights.table import join, listed, torch_entries, torch_spec
 
-Format = Literal["original", "diffusers", "comfy"]
 SHARD_BYTES = 5_000_000_000  # what Wan's own shards come near to
 FOR_TORCH = {"format": "pt"}  # without it the readers of diffusers and transformers refuse a file
+SPIECE = "spiece.model"  # the tokenizer's file that ComfyUI reads from among umT5's weights
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Exported:
+    """left_out: what the format has no names for."""
+
     parts: tuple[str, ...]
     entries: int
     parameters: int
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Plan:
-    """One part on its way: under torch names, in torch's shapes."""
-
-    config: DiTConfig
-    specs: Specs
-    read: Read
+    left_out: tuple[str, ...]
 
 
 def export(
@@ -56,122 +49,78 @@ def export(
     prefix: str = "",
     step: Step = lambda label, done, total: None,
 ) -> Exported:
-    """Writes the parts `dit` and `dit_low` of a model folder into a new folder; every array keeps its type, bit for bit.
+    """Writes all parts of a model folder into a new folder; every array keeps its type, bit for bit.
 
-    form: "original": shards of about 5 GB with their index and config.json, two experts in `high_noise_model/` and
-    `low_noise_model/`; "diffusers": `transformer/` and `transformer_2/`; "comfy": one file for each part, original names
-    behind `prefix`. InputError, before anything is written, for parameters that have no torch name and for a theta,
-    text_len or eps that the form has no words for. Heads are in no file for "comfy": who reads those asks for them.
+    form: "original": Wan's own folder, with two experts in `high_noise_model/` and `low_noise_model/`, the DiT in shards of
+    about 5 GB, and the content of its `.pth` files in `.safetensors` of the same names; "diffusers": a pipeline; "comfy": one
+    file for each part, the DiT's names behind `prefix`. InputError, before anything is written, for parameters that have no
+    torch name and for what the form has no words for (`formats.sayable`).
     """
-    parts = ["dit", "dit_low"] if "dit_low" in read_manifest(source)["parts"] else ["dit"]
-    for part in parts:
-        _check_sayable(source / part, form, part_config(source, part, DiTConfig))
-    plans = {part: _plan(source, part, "diffusers" if form == "diffusers" else "original", prefix) for part in parts}
-    real = check_destination(destination, source, sum(nbytes(plan.specs) for plan in plans.values()))
-    names = _names(form, parts, read_entry(source, "dit").get("model"))
-    with files.atomic_folder(real) as folder:
-        for part, plan in plans.items():
-            write_dit(folder, form, names[part], plan.config, plan.specs, plan.read, in_megabytes(f"writing {part}", step))
-    shapes = [spec.shape for plan in plans.values() for spec in plan.specs.values()]
-    return Exported(tuple(plans), len(shapes), sum(map(prod, shapes)))
-
-
-def write_dit(
-    folder: Path,
-    form: Format,
-    name: str,
-    config: DiTConfig,
-    specs: Specs,
-    read: Read,
-    tell: Tell | None = None,
-) -> None:
-    """One DiT below `folder`, which exists; `specs` and `read` are by torch names. name: of the subfolder ("" for none), or
-    of the file for "comfy"."""
+    there = read_manifest(source)["parts"]
+    names = [part for part in KINDS if part in there]
+    if not names:
+        raise InputError(f"{source / 'model.json'}: no part {', '.join(KINDS)}, found {listed(sorted(there), ', ') or 'none'}")
+    configs = {part: sayable(source / part, form, part, part_config(source, part, KINDS[part].config)) for part in names}
+    parts = {part: our_part(source, part) for part in names}
+    places = spots(form, configs, read_entry(source, names[0]).get("model") if names[0] == "dit" else None)
+    plans = {part: _plan(found, part, configs[part], places[part].naming) for part, found in parts.items()}
     if form == "comfy":
-        write_shards(folder, name, specs, read, metadata=FOR_TORCH, tell=tell)
-        return
-    place = folder / name
+        plans |= {part: _prefixed(plans[part], prefix) for part in names if part in ("dit", "dit_low")}
+    tokenizer = source / "tokenizer" if (source / "tokenizer").is_dir() else None
+    if form == "comfy" and "umt5" in plans and tokenizer and (tokenizer / SPIECE).is_file():
+        plans["umt5"] = _with_spiece(plans["umt5"], tokenizer / SPIECE)
+    real = check_destination(destination, source, sum(nbytes(specs) for specs, _ in plans.values()))
+    with files.atomic_folder(real) as folder:
+        for part, (specs, read) in plans.items():
+            write_model(folder, places[part], specs, read, in_megabytes(f"writing {part}", step))
+        if tokenizer and form != "comfy":
+            copy_tokenizer(tokenizer, folder / TOKENIZERS[form])
+        if form == "diffusers" and "dit" in parts:
+            present = [*parts, *(["tokenizer"] if tokenizer else [])]
+            for name, said in pipeline_files(configs["dit"], present, parts["dit"].sampling or {}).items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                _write_json(folder / name, said)
+    shapes = [spec.shape for specs, _ in plans.values() for spec in specs.values()]
+    lost = ("CLIP's text tower",) if "clip" in parts and configs["clip"] != parts["clip"].config else ()
+    return Exported(tuple(plans), len(shapes), sum(map(prod, shapes)), lost)
+
+
+def write_model(folder: Path, spot: Spot, specs: Specs, read: Read, tell: Tell | None = None) -> None:
+    """One model below `folder`, which exists; `specs` and `read` are by torch names."""
+    place = folder / spot.folder
     place.mkdir(exist_ok=True)
-    shards = write_shards(place, STEM, specs, read, limit=SHARD_BYTES, metadata=FOR_TORCH, tell=tell)
+    limit = None if spot.config is None else SHARD_BYTES
+    shards = write_shards(place, spot.stem, specs, read, limit=limit, metadata=FOR_TORCH, tell=tell)
     if len(shards) > 1:
-        _write_json(place / f"{STEM}.safetensors.index.json", _index(shards, nbytes(specs)))
-    _write_json(place / "config.json", original_config(config) if form == "original" else diffusers_config(config))
+        _write_json(place / f"{spot.stem}.safetensors.index.json", _index(shards, nbytes(specs)))
+    if spot.config is not None:
+        _write_json(place / "config.json", spot.config)
 
 
-def original_config(config: DiTConfig) -> dict[str, Any]:
-    """The fields of Wan's own config.json."""
-    return {
-        "_class_name": "WanModel",
-        "model_type": model_type(config),
-        "dim": config.dim,
-        "eps": config.eps,
-        "ffn_dim": config.ffn_dim,
-        "freq_dim": config.freq_dim,
-        "in_dim": config.in_channels,
-        "num_heads": config.heads,
-        "num_layers": config.layers,
-        "out_dim": config.out_channels,
-        "text_len": config.text_len,
-    }
-
-
-def diffusers_config(config: DiTConfig) -> dict[str, Any]:
-    """The fields of diffusers' config.json of a WanTransformer3DModel."""
-    return {
-        "_class_name": "WanTransformer3DModel",
-        "patch_size": list(config.kernels[0]),
-        "num_attention_heads": config.heads,
-        "attention_head_dim": config.dim // config.heads,
-        "in_channels": config.in_channels,
-        "out_channels": config.out_channels,
-        "text_dim": config.text_dim,
-        "freq_dim": config.freq_dim,
-        "ffn_dim": config.ffn_dim,
-        "num_layers": config.layers,
-        "cross_attn_norm": True,
-        "qk_norm": "rms_norm_across_heads",
-        "eps": config.eps,
-        "image_dim": config.image_dim,
-        "added_kv_proj_dim": None if config.image_dim is None else config.dim,
-        "rope_max_seq_len": 1024,
-        "pos_embed_seq_len": config.image_positions,
-    }
-
-
-def _plan(source: Path, part: str, naming: Naming, prefix: str) -> _Plan:
-    checkpoint, config = open_part(source, part), part_config(source, part, DiTConfig)
-    check_layers(checkpoint, config.layers)
-    torch = torch_entries(checkpoint.entries, DIT_TABLE, f"{source / part}", naming)
-    check_shapes(checkpoint, dit_shapes(config))
-    stored = {path: jax.ShapeDtypeStruct(entry.shape, DTYPES[entry.dtype]) for path, entry in checkpoint.entries.items()}
-    specs = {
-        f"{prefix}{name}": torch_spec(name, [(entry, stored[path]) for entry, path in pieces], f"{source / part}")
-        for name, pieces in torch.items()
-    }
+def _plan(found: Part, part: str, config: Any, naming: str) -> tuple[Specs, Read]:
+    """What is to be written of a part: under torch names, in torch's shapes."""
+    where = str(found.checkpoint.where)
+    shapes = KINDS[part].shapes(config)
+    torch = torch_entries([path for path in found.specs if path in shapes], KINDS[part].table(config), where, naming)
+    pieces = {name: [(entry, found.specs[path]) for entry, path in several] for name, several in torch.items()}
+    specs = {name: torch_spec(name, several, where) for name, several in pieces.items()}
 
     def read(name: str) -> np.ndarray:
-        return join([(entry, checkpoint.read(path)) for entry, path in torch[name.removeprefix(prefix)]])
+        return join([(entry, found.read(path)) for entry, path in torch[name]])
 
-    return _Plan(config, specs, read)
-
-
-def _check_sayable(where: Path, form: Format, config: DiTConfig) -> None:
-    """InputError for what a reader of this form would not learn, and would take to be as in Wan's models."""
-    lost = {"original": ("theta",), "diffusers": ("theta", "text_len"), "comfy": ("theta", "text_len", "eps")}[form]
-    for name in lost:
-        found, usual = getattr(config, name), getattr(DiTConfig, name)
-        if found != usual:
-            raise InputError(f"{where}: {name}: found {found}, expected {usual}, since the format {form} cannot say another")
+    return specs, read
 
 
-def _names(form: Format, parts: Sequence[str], model: Any) -> dict[str, str]:
-    """Part -> subfolder, or file for "comfy"; `model` is what model.json calls it, if anything."""
-    if form == "comfy":
-        stem = model if model in DITS else "wan-dit"
-        ends = ["-high-noise", "-low-noise"] if len(parts) > 1 else [""]
-        return {part: f"{stem}{end}" for part, end in zip(parts, ends, strict=True)}
-    single = form == "original" and len(parts) == 1
-    return {part: "" if single else folder for part, folder in zip(parts, EXPERTS[form], strict=False)}
+def _prefixed(plan: tuple[Specs, Read], prefix: str) -> tuple[Specs, Read]:
+    specs, read = plan
+    return {prefix + name: spec for name, spec in specs.items()}, lambda name: read(name.removeprefix(prefix))
+
+
+def _with_spiece(plan: tuple[Specs, Read], file: Path) -> tuple[Specs, Read]:
+    specs, read = plan
+    data = np.frombuffer(file.read_bytes(), np.uint8)
+    more = {"spiece_model": jax.ShapeDtypeStruct(data.shape, data.dtype)}
+    return specs | more, lambda name: data if name in more else read(name)
 
 
 def _index(shards: Sequence[Shard], size: int) -> dict[str, Any]:

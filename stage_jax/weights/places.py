@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,30 +50,54 @@ def experts(path: Path) -> dict[str, Path]:
 
 
 def find(path: Path) -> Place:
-    """The files of one checkpoint. InputError if there are none, if some are missing, or if one lies elsewhere."""
+    """The files of one checkpoint; of a folder, those that bear the name of Wan's DiT, else those that are safetensors, where
+    there are any. InputError if
+    there are none, if there are several checkpoints, if files are missing, or if one lies elsewhere."""
     real = _real(path)
     if real.is_file():
         return Place(path, (path,), {})
     if not real.is_dir():
         raise InputError(f"{path}: neither a file nor a folder")
-    config = read_json(path / "config.json", path) if os.path.lexists(path / "config.json") else {}
-    indices = sorted(path.glob("*.safetensors.index.json"))
-    if len(indices) > 1:
-        raise InputError(f"{path}: found {len(indices)} indices ({indices[0].name}, {indices[1].name}), expected one")
-    if not indices:
-        return Place(path, _shards(path), config)
-    weight_map = _weight_map(indices[0], path)
-    files = tuple(path / name for name in sorted(set(weight_map.values())))
-    if missing := [file.name for file in files if not os.path.lexists(file)]:
-        raise InputError(f"{indices[0]}: names {listed(missing, ', ')}, not found beside it")
-    for file in files:
-        _file_inside(file, path)
-    return Place(path, files, config, indices[0], weight_map)
+    places = places_in(path)
+    named = [place for place in places if place.files[0].name.startswith(STEM)]
+    if not (places := named or [place for place in places if place.files[0].suffix == SUFFIX] or places):
+        there = listed(sorted(file.name for file in path.iterdir())[:3], ", ") or "nothing"
+        raise InputError(f"{path}: no {SUFFIX} or .pth file in it, found {there}")
+    if len(places) > 1:
+        names = f"{places[0].files[0].name}, {places[1].files[0].name}"
+        raise InputError(f"{path}: found {len(places)} models ({names}), expected one of them")
+    return replace(places[0], path=path, config=_config(path))
+
+
+def places_in(folder: Path) -> list[Place]:
+    """The checkpoints that lie in a folder itself: files whose names differ in numbers alone are one, so are those of an index.
+    A config.json belongs to the model of Wan or diffusers that has its name, or to the only checkpoint."""
+    groups: dict[tuple[str, str], list[Path]] = {}
+    for file in sorted(path for path in folder.iterdir() if path.suffix in (SUFFIX, *PICKLES)):
+        groups.setdefault((_stem(file.name), file.suffix), []).append(file)
+    index = _index(folder)
+    weight_map = None if index is None else _weight_map(index, folder)
+    named = (STEM, SUFFIX) if index is None else (_stem(index.name), SUFFIX)
+    if weight_map is not None:
+        shards = sorted(set(weight_map.values()))
+        if missing := [name for name in shards if not os.path.lexists(folder / name)]:
+            raise InputError(f"{index}: names {listed(missing, ', ')}, not found beside it")
+        others = {key: [file for file in group if file.name not in shards] for key, group in groups.items() if key != named}
+        groups = {named: [folder / name for name in shards]} | {key: group for key, group in others.items() if group}
+    found = []
+    for key, group in groups.items():
+        _check_files(folder, group)
+        if key == named or len(groups) == 1:
+            shown_by = (index, weight_map) if key == named else (None, None)
+            found.append(Place(folder, tuple(group), _config(folder), *shown_by))
+        else:
+            found.append(Place(group[0], tuple(group), {}))
+    return found
 
 
 def read_json(path: Path, folder: Path) -> dict[str, Any]:
     """A JSON object from a file of this folder."""
-    _file_inside(path, folder)
+    file_inside(path, folder)
     return parse_json(path)
 
 
@@ -108,25 +132,38 @@ def _weight_map(index: Path, folder: Path) -> dict[str, str]:
     return names
 
 
-def _shards(folder: Path) -> tuple[Path, ...]:
-    """The files of a folder without an index; numbered ones have to be there from the first to the last."""
-    files = sorted(folder.glob(f"{STEM}*{SUFFIX}")) or sorted(folder.glob(f"*{SUFFIX}"))
-    if not files:
-        there = listed(sorted(path.name for path in folder.iterdir())[:3], ", ") or "nothing"
-        raise InputError(f"{folder}: no {SUFFIX} file in it, found {there}")
-    if len(files) > 1 and not files[0].name.startswith(STEM):
-        raise InputError(f"{folder}: found {len(files)} models ({files[0].name}, {files[1].name}), expected one of them")
-    for file in files:
-        _file_inside(file, folder)
+def _index(folder: Path) -> Path | None:
+    indices = sorted(folder.glob(f"*{SUFFIX}.index.json"))
+    if len(indices) > 1:
+        raise InputError(f"{folder}: found {len(indices)} indices ({indices[0].name}, {indices[1].name}), expected one")
+    return indices[0] if indices else None
+
+
+def _stem(name: str) -> str:
+    """What the files of one checkpoint have in common."""
+    if name.startswith(STEM):
+        return STEM
+    numbered = _NUMBERED.fullmatch(name)
+    return numbered[1] if numbered else name.partition(SUFFIX)[0]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "config.json", folder) if os.path.lexists(folder / "config.json") else {}
+
+
+def _check_files(folder: Path, group: list[Path]) -> None:
+    """Files have to lie inside, and where they are numbered, to be there from the first to the last."""
+    for file in group:
+        file_inside(file, folder)
         if numbered := _NUMBERED.fullmatch(file.name):
             stem, count = numbered[1], int(numbered[3])
             wanted = (f"{stem}-{i:05d}-of-{count:05d}{SUFFIX}" for i in range(1, count + 1))
-            if missing := next((name for name in wanted if folder / name not in files), None):
+            if missing := next((name for name in wanted if folder / name not in group), None):
                 raise InputError(f"{folder / missing}: not found, {file.name} is one of {count}")
-    return tuple(files)
 
 
-def _file_inside(path: Path, folder: Path) -> Path:
+def file_inside(path: Path, folder: Path) -> Path:
+    """The file without links. InputError if it is none, or leads out of the folder."""
     real = _real_inside(path, folder)
     if not real.is_file():
         raise InputError(f"{path}: not a file")

@@ -106,7 +106,7 @@ def _groups(specs: Specs, limit: int | None) -> list[dict[str, jax.ShapeDtypeStr
 
 
 def _header(specs: Specs, metadata: Mapping[str, str] | None) -> bytes:
-    words = {dtype: word for word, dtype in DTYPES.items()}
+    words = {dtype: word for word, dtype in DTYPES.items()} | {np.dtype(np.uint8): "U8"}
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     start = 0
     for name, spec in specs.items():

@@ -183,8 +183,9 @@ WRONG = {
     "config.json is no JSON": (lambda f: (f / "config.json").write_text("x"), "config.json: not JSON"),
     "config.json is a folder": (
         lambda f: ((f / "config.json").unlink(), (f / "config.json").mkdir()), "config.json: not a file"),
-    "other things": (lambda f: [p.rename(p.with_suffix(".pth")) for p in f.iterdir()], "no .safetensors file in it, found"),
-    "nothing": (lambda f: [p.unlink() for p in f.iterdir()], "no .safetensors file in it, found nothing"),
+    "other things": (
+        lambda f: [p.rename(p.with_suffix(".onnx")) for p in f.iterdir()], "no .safetensors or .pth file in it, found"),
+    "nothing": (lambda f: [p.unlink() for p in f.iterdir()], "no .safetensors or .pth file in it, found nothing"),
 }  # fmt: skip
 
 

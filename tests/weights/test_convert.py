@@ -18,8 +18,8 @@ from stage_jax.models.stacking import flat_params
 from stage_jax.models.zoo import DITS
 from stage_jax.weights import destination, export, folder
 from stage_jax.weights.convert import convert
-from stage_jax.weights.export import diffusers_config
 from stage_jax.weights.folder import part_hash, part_sampling, read_manifest, read_part, write_part
+from stage_jax.weights.formats import Format, diffusers_config
 from tests.goldens import drawn, load_golden
 from tests.models.dits import TINY, abstract, golden_config
 from tests.weights.checkpoints import (
@@ -93,7 +93,7 @@ def test_comfy_there_and_back(tmp_path: Path, prefix: str):
         ("comfy", ["wan-dit-high-noise", "wan-dit-low-noise"]),
     ],
 )
-def test_two_experts(tmp_path: Path, form: export.Format, names: list[str]):
+def test_two_experts(tmp_path: Path, form: Format, names: list[str]):
     """High noise is `dit`, low noise `dit_low`, there and back in every form."""
     states = two_experts(tmp_path / "wan")
     assert convert(tmp_path / "wan", tmp_path / "model").parts == ("dit", "dit_low")
@@ -217,7 +217,7 @@ def test_a_model_folder_that_contradicts_itself(tmp_path: Path):
         ("comfy", {"eps": 1e-5, "text_len": 512}, "eps: found 1e-05, expected 1e-06"),
     ],
 )
-def test_what_a_format_cannot_say(tmp_path: Path, form: export.Format, changes: dict, message: str):
+def test_what_a_format_cannot_say(tmp_path: Path, form: Format, changes: dict, message: str):
     write_part(tmp_path / "model", "dit", replace(TINY, **changes), {"head.modulation": jnp.zeros((1, 2, 24))})
     with pytest.raises(InputError, match=f"dit: {message}"):
         export.export(tmp_path / "model", tmp_path / "back", form)
