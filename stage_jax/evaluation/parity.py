@@ -17,14 +17,14 @@ from flax import nnx
 from jaxtyping import Float
 
 from stage_jax.errors import InputError
+from stage_jax.evaluation.golden_configs import clip_config, dit_config, umt5_config, vae_config
 from stage_jax.evaluation.goldens import TOLERANCE, Golden, draw_input, largest_difference, relative_error
-from stage_jax.models.clip import CLIP, CLIPConfig
+from stage_jax.models.clip import CLIP
 from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.sequence import Segment, TokenSequence, grid_positions
 from stage_jax.models.stacking import flat_params, with_params
-from stage_jax.models.umt5 import UMT5Config, UMT5Encoder
+from stage_jax.models.umt5 import UMT5Encoder
 from stage_jax.models.vae import VAE
-from stage_jax.models.vae_config import VAEConfig
 from stage_jax.sampling.denoise import begin, take_step
 from stage_jax.sampling.named import solver_named
 from stage_jax.weights.clip_table import clip_table
@@ -70,25 +70,10 @@ def compare(golden: Golden) -> Comparison:
 
 def dit_pairs(golden: Golden) -> Pairs:
     """One forward pass of any Wan DiT."""
-    model, io = golden.model, golden.io
-    config = DiTConfig(
-        dim=model["dim"],
-        ffn_dim=model["ffn_dim"],
-        heads=model["num_heads"],
-        layers=model["num_layers"],
-        in_channels=model["in_dim"],
-        out_channels=model["out_dim"],
-        text_dim=model["text_dim"],
-        text_len=model["text_len"],
-        freq_dim=model["freq_dim"],
-        kernels=(tuple(model["patch_size"]),),
-        image_dim=_width(golden.weights, "img_emb.proj.0.weight"),
-        image_positions=_width(golden.weights, "img_emb.emb_pos", axis=1),
-        scan_layers=False,
-    )
+    config = dataclasses.replace(dit_config(golden), scan_layers=False)
     dit = _loaded(golden, DIT_TABLE, lambda: DiT(config, nnx.Rngs(0)))
     outputs = _run(dit, dit_sequence(golden, config)).outputs
-    return {"out": (np.concatenate(outputs, axis=2), io["out"])}
+    return {"out": (np.concatenate(outputs, axis=2), golden.io["out"])}
 
 
 def dit_sequence(golden: Golden, config: DiTConfig) -> TokenSequence:
@@ -120,24 +105,6 @@ def image_tokens(golden: Golden, config: DiTConfig, batch: int) -> Float[np.ndar
     return features.reshape(batch, pictures * rows, config.image_dim)
 
 
-def vae_config(golden: Golden) -> VAEConfig:
-    """The sizes of a golden's VAE, and its own statistics of the latents."""
-    model, io = golden.model, golden.io
-    newer = golden.kind == "vae22"
-    return VAEConfig(
-        base=model["dim"],
-        decoder_base=model["dec_dim"] if newer else None,
-        multipliers=tuple(model["dim_mult"]),
-        res_blocks=model["num_res_blocks"],
-        latent_channels=model["z_dim"],
-        temporal_down=tuple(model["temperal_downsample"]),
-        latent_mean=tuple(io["latent_mean"].tolist()),
-        latent_std=tuple(io["latent_std"].tolist()),
-        patch=2 if newer else 1,
-        residual=newer,
-    )
-
-
 def vae_pairs(golden: Golden) -> Pairs:
     """Latents of a clip and of its first frame alone, and the pictures of these latents, not clipped; the clip in chunks."""
     config, io = vae_config(golden), golden.io
@@ -158,17 +125,7 @@ def vae_pairs(golden: Golden) -> Pairs:
 
 def umt5_pairs(golden: Golden) -> Pairs:
     """Embeddings of the tokens; what stands past a text is not compared."""
-    model, io = golden.model, golden.io
-    config = UMT5Config(
-        vocabulary=model["vocab"],
-        dim=model["dim"],
-        attention_dim=model["dim_attn"],
-        ffn_dim=model["dim_ffn"],
-        heads=model["num_heads"],
-        layers=model["num_layers"],
-        buckets=model["num_buckets"],
-        scan_layers=False,
-    )
+    config, io = dataclasses.replace(umt5_config(golden), scan_layers=False), golden.io
     encoder = _loaded(golden, UMT5_TABLE, lambda: UMT5Encoder(config, nnx.Rngs(0)))
     there = io["mask"] == 1
     return {"out": (np.asarray(_run(encoder, io["ids"], io["mask"]))[there], io["out"][there])}
@@ -176,17 +133,7 @@ def umt5_pairs(golden: Golden) -> Pairs:
 
 def clip_pairs(golden: Golden) -> Pairs:
     """Image tokens of the vision tower. The golden's names lack the prefix that they have beside a text tower."""
-    model, io = golden.model, golden.io
-    config = CLIPConfig(
-        dim=model["dim"],
-        ffn_dim=model["dim"] * model["mlp_ratio"],
-        heads=model["num_heads"],
-        layers=model["num_layers"],
-        picture=model["image_size"],
-        patch=model["patch_size"],
-        projection=model["out_dim"],
-        scan_layers=False,
-    )
+    config, io = dataclasses.replace(clip_config(golden), scan_layers=False), golden.io
     golden = dataclasses.replace(golden, weights={f"visual.{name}": array for name, array in golden.weights.items()})
     clip = _loaded(golden, clip_table(config), lambda: CLIP(config, nnx.Rngs(0)))
     return {"out": (np.asarray(_run(clip.vision, np.moveaxis(io["x"], 1, -1))), io["out"])}
@@ -234,7 +181,3 @@ def _loaded(golden: Golden, table: Table, make: Callable[[], nnx.Module]) -> nnx
 def _run(model: nnx.Module, *inputs):
     graphdef, state = nnx.split(model)
     return jax.jit(lambda state, *inputs: nnx.merge(graphdef, state)(*inputs))(state, *inputs)
-
-
-def _width(weights: Arrays, name: str, axis: int = 0) -> int | None:
-    return weights[name].shape[axis] if name in weights else None

@@ -43,7 +43,7 @@ def flf2v_sequence(
     """
     if image_tokens is not None:
         image_tokens = image_tokens.reshape(image_tokens.shape[0], -1, image_tokens.shape[-1])
-    return _one_segment(jnp.concatenate([latent, condition], axis=1), timestep, caption, image_tokens)
+    return i2v_sequence(latent, condition, timestep, caption, image_tokens)
 
 
 def ti2v_sequence(

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from stage_jax.cli.main import main
 from stage_jax.errors import InputError
-from stage_jax.evaluation import parity
+from stage_jax.evaluation import golden_configs
 from stage_jax.evaluation.goldens import TOLERANCE, Golden, draw, largest_difference, read_golden, relative_error
 from stage_jax.evaluation.parity import compare
 from stage_jax.models.clip import CLIPConfig
@@ -50,7 +50,7 @@ def test_a_weight_that_is_off_is_seen(name: str, weight: str):
 
 def test_another_epsilon_is_seen(monkeypatch: pytest.MonkeyPatch):
     """The DiT's 1e-6 in the norms of CLIP would pass where the others pass."""
-    monkeypatch.setattr(parity, "CLIPConfig", functools.partial(CLIPConfig, eps=1e-6))
+    monkeypatch.setattr(golden_configs, "CLIPConfig", functools.partial(CLIPConfig, eps=1e-6))
     found = compare(read_golden(FOLDER / "clip_vision"))
     assert not found.passed and found.relative < TOLERANCE
 

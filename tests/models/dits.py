@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from stage_jax.evaluation.golden_configs import dit_config
 from stage_jax.evaluation.goldens import Golden, draw_input
 from stage_jax.models.dit import DiT, DiTConfig, DiTOutput
 from stage_jax.models.sequence import Segment, TokenSequence, grid_positions
@@ -58,22 +59,7 @@ def compiled(
 
 
 def golden_config(golden: Golden, **changes) -> DiTConfig:
-    model, norm, positions = golden.model, golden.weights.get("img_emb.proj.0.weight"), golden.weights.get("img_emb.emb_pos")
-    config = DiTConfig(
-        dim=model["dim"],
-        ffn_dim=model["ffn_dim"],
-        heads=model["num_heads"],
-        layers=model["num_layers"],
-        in_channels=model["in_dim"],
-        out_channels=model["out_dim"],
-        text_dim=model["text_dim"],
-        text_len=model["text_len"],
-        freq_dim=model["freq_dim"],
-        image_dim=None if norm is None else len(norm),
-        image_positions=None if positions is None else positions.shape[1],
-        kernels=(tuple(model["patch_size"]),),
-    )
-    return replace(config, **changes)
+    return replace(dit_config(golden), **changes)
 
 
 def golden_sequence(golden: Golden) -> TokenSequence:

@@ -21,9 +21,9 @@ from stage_jax.weights.dit_table import DIT_TABLE
 from stage_jax.weights.table import from_torch, to_torch
 from tests.goldens import QUICK
 from tests.models.dits import abstract, joined_captions
+from tests.models.peers import wan_transformer
 
 torch = pytest.importorskip("torch")
-diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.torch
 
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 2e-5, 1e-4
@@ -56,19 +56,7 @@ class Result:
 
 def their_model(config: DiTConfig) -> torch.nn.Module:
     """Random parameters none of which is zero: a start's zeros would hide errors."""
-    model = diffusers.WanTransformer3DModel(
-        num_attention_heads=config.heads,
-        attention_head_dim=config.dim // config.heads,
-        in_channels=config.in_channels,
-        out_channels=config.out_channels,
-        text_dim=config.text_dim,
-        freq_dim=config.freq_dim,
-        ffn_dim=config.ffn_dim,
-        num_layers=config.layers,
-        image_dim=config.image_dim,
-        added_kv_proj_dim=None if config.image_dim is None else config.dim,
-        pos_embed_seq_len=config.image_positions,
-    )
+    model = wan_transformer(config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from stage_jax.evaluation.golden_configs import umt5_config
 from stage_jax.evaluation.goldens import TOLERANCE, Golden, relative_error
 from stage_jax.models.stacking import flat_params, stack_params, with_params
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, relative_buckets, zero_padding
@@ -22,19 +25,8 @@ def golden() -> Golden:
 
 
 def encoder(golden: Golden, scan: bool) -> UMT5Encoder:
-    model = golden.model
-
     def abstract(scan: bool) -> UMT5Encoder:
-        config = UMT5Config(
-            vocabulary=model["vocab"],
-            dim=model["dim"],
-            attention_dim=model["dim_attn"],
-            ffn_dim=model["dim_ffn"],
-            heads=model["num_heads"],
-            layers=model["num_layers"],
-            buckets=model["num_buckets"],
-            scan_layers=scan,
-        )
+        config = replace(umt5_config(golden), scan_layers=scan)
         return nnx.eval_shape(lambda: UMT5Encoder(config, nnx.Rngs(0)))
 
     params = from_torch(golden.weights, UMT5_TABLE, flat_params(abstract(False)))

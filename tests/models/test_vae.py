@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from stage_jax.evaluation.golden_configs import vae_config
 from stage_jax.evaluation.goldens import TOLERANCE, Golden, relative_error
-from stage_jax.evaluation.parity import vae_config
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig

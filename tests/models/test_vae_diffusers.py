@@ -15,28 +15,16 @@ from stage_jax.models.zoo import VAES
 from stage_jax.weights.table import from_torch, to_torch
 from stage_jax.weights.vae_table import vae_table
 from tests.goldens import QUICK
+from tests.models.peers import wan_autoencoder
 
 torch = pytest.importorskip("torch")
-diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.torch
 
 TOLERANCE = 2e-5  # of the largest value
 
 
 def their_vae(config: VAEConfig) -> torch.nn.Module:
-    sizes = {"in_channels": 12, "out_channels": 12, "patch_size": 2, "scale_factor_spatial": 16} if config.residual else {}
-    model = diffusers.AutoencoderKLWan(
-        base_dim=config.base,
-        decoder_base_dim=config.decoder_base,
-        z_dim=config.latent_channels,
-        dim_mult=list(config.multipliers),
-        num_res_blocks=config.res_blocks,
-        temperal_downsample=list(config.temporal_down),
-        latents_mean=list(config.latent_mean),
-        latents_std=list(config.latent_std),
-        is_residual=config.residual,
-        **sizes,
-    ).eval()
+    model = wan_autoencoder(config).eval()
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         shrink = 0.1 if parameter.ndim < 2 or parameter.shape[1:].numel() == 1 else parameter.shape[1:].numel() ** -0.5

@@ -21,6 +21,7 @@ from stage_jax.weights.export import export
 from stage_jax.weights.folder import open_part
 from stage_jax.weights.stream import load_params
 from tests.models.dits import abstract, run
+from tests.models.peers import wan_transformer
 from tests.weights.checkpoints import STEM, assert_identical
 
 torch = pytest.importorskip("torch")
@@ -40,19 +41,7 @@ def highest_precision():
 
 def random_transformer(config: DiTConfig):
     """diffusers' model of these sizes; no parameter is zero or one, which would hide that two are exchanged."""
-    model = diffusers.WanTransformer3DModel(
-        num_attention_heads=config.heads,
-        attention_head_dim=config.dim // config.heads,
-        in_channels=config.in_channels,
-        out_channels=config.out_channels,
-        text_dim=config.text_dim,
-        freq_dim=config.freq_dim,
-        ffn_dim=config.ffn_dim,
-        num_layers=config.layers,
-        image_dim=config.image_dim,
-        added_kv_proj_dim=config.dim if config.image_dim else None,
-        pos_embed_seq_len=config.image_positions,
-    ).eval()
+    model = wan_transformer(config).eval()
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():
