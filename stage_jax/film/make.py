@@ -22,7 +22,7 @@ from stage_jax.generate.board import check_words, describe_too_long, describe_un
 from stage_jax.generate.clips import ClipSampler, fill_board
 from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
-from stage_jax.models.tokenizer import WordTokenizer
+from stage_jax.models.piece_tokenizer import Tokenizer
 from stage_jax.story.board import Board
 from stage_jax.story.pairs import read_pairs
 from stage_jax.story.readers import read_story
@@ -86,7 +86,7 @@ def _made_of(story: Story) -> list[str]:
     return [*FILES, *frames, *(f"clips/{name}.mp4" for name in names)]
 
 
-def warnings(tokenizer: WordTokenizer, story: Story, *, drawn: bool) -> Iterator[str]:
+def warnings(tokenizer: Tokenizer, story: Story, *, drawn: bool) -> Iterator[str]:
     """What the film will not have of its story: words that the filler does not read, and fields that no model goes by."""
     captions = {story.shot_name(scene, shot): shot.video_prompt or shot.description for scene, shot in story.shots()}
     if unknown := tokenizer.unknown(captions.values()):

@@ -10,7 +10,7 @@ from stage_jax.errors import InputError
 from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.models import Models
 from stage_jax.generate.pairs import PairSampler
-from stage_jax.models.tokenizer import WordTokenizer
+from stage_jax.models.piece_tokenizer import Tokenizer
 from stage_jax.story.board import Board, BoardShot, Pair
 from stage_jax.story.pictures import fit_picture
 from stage_jax.story.types import Shot, Story
@@ -81,7 +81,7 @@ def describe_unknown(unknown: Mapping[str, list[str]]) -> str:
     return f"words that the tiny model does not know: {words}"
 
 
-def describe_too_long(tokenizer: WordTokenizer, captions: Mapping[str, str]) -> str:
+def describe_too_long(tokenizer: Tokenizer, captions: Mapping[str, str]) -> str:
     """Shots, out of captions by their names, that say more than the model reads, each with its count of words and marks; empty
     if there are none."""
     counts = {name: tokenizer.count(caption) for name, caption in captions.items()}

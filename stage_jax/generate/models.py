@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, UInt8
 
 from stage_jax.errors import InputError
 from stage_jax.models.dit import DiT, DiTConfig
+from stage_jax.models.piece_tokenizer import Tokenizer, load_tokenizer
 from stage_jax.models.stacking import flat_params, stack_params, unstack_params, with_params
-from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
@@ -62,7 +62,7 @@ class PictureCodec:
 class CaptionEncoder:
     """Tokenizer and umT5."""
 
-    tokenizer: WordTokenizer
+    tokenizer: Tokenizer
     encoder: UMT5Encoder
 
     @functools.cached_property
@@ -120,7 +120,7 @@ def read_codec(folder: Path) -> PictureCodec:
 
 
 def read_captions(folder: Path) -> CaptionEncoder:
-    return CaptionEncoder(WordTokenizer.load(folder / "tokenizer"), _read(folder, "umt5", UMT5Config, UMT5Encoder))
+    return CaptionEncoder(load_tokenizer(folder / "tokenizer"), _read(folder, "umt5", UMT5Config, UMT5Encoder))
 
 
 def read_denoiser(folder: Path, part: str, needed: Sequence[str]) -> Denoiser:
