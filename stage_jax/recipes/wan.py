@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from stage_jax.models.sequence import Segment, TokenSequence, grid_positions
+from stage_jax.models.dit import DiT
+from stage_jax.models.sequence import Segment, TokenSequence, grid_positions, pytree
 from stage_jax.models.vae import VAE
 
 MASK_CHANNELS = 4  # one per frame of a latent frame: 1 where the picture is given
+
+
+@pytree(data=("caption", "condition", "image_tokens", "first"))
+@dataclass(frozen=True)
+class Given:
+    """What a velocity depends on besides latent and timestep; what a task does not have is None.
+
+    condition: `i2v_condition` or `flf2v_condition`. image_tokens: CLIP features of the pictures, those of an example one
+    after the other. first: the clean latent of the first picture (Wan2.2's 5B).
+    """
+
+    caption: Float[Array, "b l d"]
+    condition: Float[Array, "b 20 t h w"] | None = None
+    image_tokens: Float[Array, "b m e"] | None = None
+    first: Float[Array, "b 48 1 h w"] | None = None
+
+
+def wan_velocity(
+    dit: DiT, latent: Float[Array, "b c t h w"], timestep: Float[Array, " b"], given: Given
+) -> Float[Array, "b c t h w"]:
+    """The velocity of a noisy latent in the task that `given` makes. With `first`, the latent begins after it."""
+    if given.first is not None:
+        return dit(ti2v_sequence(given.first, latent, timestep, given.caption)).outputs[1]
+    if given.condition is not None:
+        return dit(i2v_sequence(latent, given.condition, timestep, given.caption, given.image_tokens)).outputs[0]
+    return dit(t2v_sequence(latent, timestep, given.caption)).outputs[0]
 
 
 def t2v_sequence(
