@@ -17,7 +17,7 @@ MOST = 1 << 20
 MOST_LAYERS = 999
 MOST_IN_LIST = 64  # sides of kernels, multipliers of channels; entries of a list
 MOST_REAL = 1e30
-POSITIVE = ("eps", "theta")  # the real numbers that are
+POSITIVE = ("eps", "theta", "shift", "small_shift")  # the real numbers that are
 ACTIVATIONS = ("float32", "bfloat16", "float16")
 
 
