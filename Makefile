@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 UV ?= uv
+# Processes that share the tests, a file each at a time; XLA compiles on one processor.
+WORKERS ?= 2
 
 bin := $(abspath $(VENV))/bin
 ready := $(VENV)/.ready
@@ -14,19 +16,19 @@ demo: $(ready)
 	@echo "board: $(CURDIR)/out/demo/board.html"
 
 test: lint
-	$(bin)/python -m pytest -m "not slow"
+	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-slow: $(ready)
-	$(bin)/python -m pytest -m slow
+	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 
 # The comparisons with PyTorch and diffusers, live; installs the extra `torch`: best with a VENV of its own.
 test-torch: $(ready)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[torch]'
 	$(bin)/python -c 'import diffusers, torch'
-	$(bin)/python -m pytest -m torch
+	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile -m torch
 
 test-all: lint
-	$(bin)/python -m pytest
+	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(ready)
 	$(bin)/ruff check

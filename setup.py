@@ -32,6 +32,7 @@ EXTRAS = {
         "import-linter>=2.5",
         "matplotlib>=3.10",  # training curves for docs/
         "pytest>=9",
+        "pytest-xdist>=3.8",  # two test processes
         "ruff>=0.14",
         "setuptools>=77",  # builds the package itself, without a download
     ],
