@@ -88,7 +88,7 @@ def make_video(
     path = path or Path(f"{opened.like}_{size[1]}x{size[0]}_{_slug(wishes.prompt)}_{wishes.seed}.mp4")
     write = _writer(path, defaults)
     sampler = VideoSampler(models.kept() if keep else models)
-    negative = negative_prompt(models.dit.config) if wishes.negative is None else wishes.negative
+    negative = _negative(opened) if wishes.negative is None else wishes.negative
     request = Request([wishes.prompt], negative, **{name: picture[None] for name, picture in pictures.items()})
     sampler.check(request, size, defaults.frames)
     noise = sampler.noise(jax.random.key(wishes.seed), 1, size, defaults.frames)
@@ -101,6 +101,12 @@ def make_video(
 def _wished(defaults: SamplingDefaults, wishes: Wishes) -> SamplingDefaults:
     wished = {name: getattr(wishes, name) for name in ("frames", "steps", "guidance", "solver")}
     return dataclasses.replace(defaults, **{name: value for name, value in wished.items() if value is not None})
+
+
+def _negative(opened: Opened) -> str:
+    """Wan's own; none for the tiny model, whose word tokenizer cannot read that."""
+    wans = negative_prompt(opened.models.dit.config)
+    return "" if opened.models.tokenizer.unknown([wans]) else wans
 
 
 def _size(opened: Opened, wished: Size | None, first: UInt8[np.ndarray, "h w 3"] | None) -> Size:

@@ -203,3 +203,11 @@ def test_one_frame_holds_no_two_pictures(models: dict[str, Path], pictures: dict
     flags = ["--image", pictures["first"], "--last_frame", pictures["last"]]
     assert video(models["i2v"], tmp_path / "a.mp4", *flags, frames=1) == 2
     assert "number of frames: found 1, expected at least 5 with the pictures that are given" in line(capsys)
+
+
+@pytest.mark.slow
+def test_the_shipped_model_needs_no_negative_prompt(pictures: dict[str, str], tmp_path: Path):
+    """Its words are few, and Wan's negative prompt is not among them."""
+    frames = ["--first_frame", pictures["first"], "--last_frame", pictures["last"], "--save_file", str(tmp_path / "a.mp4")]
+    assert cli.main(["video", "--prompt", "Mia jumps at Elm Hill.", *frames, *STEPS]) == 0
+    assert len(list(read_video(tmp_path / "a.mp4"))) == 17
