@@ -15,8 +15,9 @@ demo: $(ready)
 	@echo "film:  $(CURDIR)/out/demo/film.mp4"
 	@echo "board: $(CURDIR)/out/demo/board.html"
 
+# Programs of tests run once: what XLA's optimiser costs, they never earn back. The slow tests run optimised ones.
 test: lint
-	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(bin)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-slow: $(ready)
 	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile -m slow

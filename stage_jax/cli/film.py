@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from stage_jax.cli.arguments import finite, refuse, whole
+from stage_jax.errors import InputError
 from stage_jax.progress import Progress
 from stage_jax.story.checks import MOST_SEED
 
@@ -21,12 +22,14 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seed", metavar="N", type=whole(0, MOST_SEED), default=0, help="default: 0")
     parser.add_argument("--steps", metavar="N", type=whole(1, 1000), help="sampling steps (default: the model's)")
-    parser.add_argument("--guidance", metavar="G", type=finite, help="weight of the caption (default: the model's)")
+    parser.add_argument("--guidance", metavar="G", type=finite, help="weight of the caption in pairs (default: the model's)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
+    if args.pairs and args.guidance is not None:
+        raise InputError("--guidance: found with --pairs, expected without: it leads the drawing of pairs")
     from stage_jax.film.make import make_film
 
     with Progress() as progress:

@@ -79,10 +79,21 @@ def check_config(config: ConfigDict, workdir: Path) -> None:
     that it was started with, or not at all: InputError names what differs."""
     _check_values(config)
     path = workdir / "config.json"
-    if path.exists() and path.read_text() != config_text(config):
-        old, new = json.loads(path.read_text()), json.loads(config_text(config))
-        differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+    if not path.exists():
+        return
+    old, new = _read_kept(path), json.loads(config_text(config))
+    if differ := sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k)):
         raise InputError(f"{path}: this run was started with another config; they differ in {', '.join(differ)}")
+
+
+def _read_kept(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}), expected the config that this run was started with") from None
+    if not isinstance(kept, dict):
+        raise InputError(f"{path}: expected the config that this run was started with, a JSON object")
+    return kept
 
 
 def _check_values(config: ConfigDict) -> None:

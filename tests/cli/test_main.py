@@ -46,13 +46,15 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
 def test_film_calls_make_film(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = stub(monkeypatch, "stage_jax.film.make", "make_film")
     assert cli.main(["film", "a.fountain", "--out", "out"]) == 0
-    flags = "--model m --step2 s --pairs p --seed 7 --steps 5 --guidance 2.5"
+    flags = "--model m --step2 s --seed 7 --steps 5 --guidance 2.5"
     assert cli.main(["film", "a.json", "--out=o", *flags.split()]) == 0
-    assert [args[:-1] for args, _ in calls] == [(Path("a.fountain"), Path("out")), (Path("a.json"), Path("o"))]
+    assert cli.main(["film", "a.json", "--out=o", "--pairs", "p"]) == 0
+    assert [args[:-1] for args, _ in calls] == [(Path("a.fountain"), Path("out")), *[(Path("a.json"), Path("o"))] * 2]
     optional = ("model", "step2", "pairs", "seed", "steps", "guidance")
     assert [options for _, options in calls] == [
         dict(zip(optional, (None, None, None, 0, None, None), strict=True)),
-        dict(zip(optional, (Path("m"), Path("s"), Path("p"), 7, 5, 2.5), strict=True)),
+        dict(zip(optional, (Path("m"), Path("s"), None, 7, 5, 2.5), strict=True)),
+        dict(zip(optional, (None, None, Path("p"), 0, None, None), strict=True)),
     ]
     assert all(isinstance(args[-1], Progress) for args, _ in calls)
 
@@ -66,6 +68,7 @@ WRONG = [
     (["film", "a.json", "--out", "o", "--seed", str(2**32)], "argument --seed: found"),
     (["film", "a.json", "--out", "o", "--steps", "0"], "argument --steps: found '0', expected a whole number from 1"),
     (["film", "a.json", "--out", "o", "--guidance", "nan"], "argument --guidance: found 'nan', expected a number"),
+    (["film", "a.json", "--out", "o", "--pairs", "p", "--guidance", "3"], "--guidance: found with --pairs"),
     (["film", "a.json", "--out", "o", "--guid", "3"], "unknown arguments: --guid 3"),
     (["film", "a.json", "b.json", "--out", "o"], "unknown arguments: b.json"),
     (["data", "toy", "--out", "o", "--config.a=3"], "unknown arguments: --config.a=3"),

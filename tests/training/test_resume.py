@@ -60,7 +60,7 @@ def losses_of(workdir: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("task", ["vae", "step2"])
+@pytest.mark.parametrize("task", [pytest.param("vae", marks=pytest.mark.slow), "step2"])
 def test_killed_twice_and_resumed(task: str, tmp_path: Path, records: Path, vae_folder: Path):
     """Once in the loop at a random step, once in the middle of writing a checkpoint; parameters, EMA, optimiser and the log
     of losses end as in a run that nothing broke."""

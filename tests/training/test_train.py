@@ -23,7 +23,7 @@ from stage_jax.models.vae_config import VAEConfig
 from stage_jax.training.checkpoints import Checkpoints
 from stage_jax.training.optimizer import learning_rate, make_optimizer
 from stage_jax.training.state import init_state, make_train_step
-from stage_jax.training.train import MetricsLog, check_config, train
+from stage_jax.training.train import MetricsLog, check_config, keep_config, train
 from stage_jax.weights.folder import read_manifest, read_part
 from tests.training import sizes
 
@@ -32,6 +32,7 @@ def quiet(line: str) -> None:
     assert "\n" not in line
 
 
+@pytest.mark.slow
 def test_the_three_trainings_make_a_model_folder_for_films(tmp_path: Path, records: Path):
     """VAE, then STEP2 on it, then the filler on both: the last one's folder holds all that a film needs."""
     # A copy of its own: the shared records may hold the latents of another test's VAE, which are rightly refused.
@@ -54,11 +55,18 @@ def test_the_three_trainings_make_a_model_folder_for_films(tmp_path: Path, recor
 
 def test_another_config_is_refused(tmp_path: Path, records: Path):
     config = sizes.vae_config(records, 1)
-    train(ConfigDict(config), tmp_path / "run", quiet)
+    keep_config(ConfigDict(config), tmp_path / "run")
     for changed in (config | {"seed": 4}, config | {"data": config["data"] | {"window": 9}}):
         with pytest.raises(InputError, match="another config; they differ in (seed|data)$") as caught:
             train(ConfigDict(changed), tmp_path / "run", quiet)
         assert str(tmp_path / "run" / "config.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", "\x80"])
+def test_a_damaged_config_of_a_run_is_named(tmp_path: Path, records: Path, damaged: str):
+    (tmp_path / "config.json").write_bytes(damaged.encode("latin-1"))
+    with pytest.raises(InputError, match="expected the config that this run was started with"):
+        train(ConfigDict(sizes.vae_config(records, 1)), tmp_path, quiet)
 
 
 @pytest.mark.parametrize(
