@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from stage_jax.errors import InputError
 
+MOST = 10_000.0  # of guidance and the like; our choice, far beyond what makes sense and within every float
+
 
 def refuse(unknown: Sequence[str]) -> None:
     """Raises InputError if any argument was left over."""
@@ -32,11 +34,11 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def finite(text: str) -> float:
-    """A finite number that is not negative, for argparse."""
+    """A number from 0 to `MOST`, for argparse."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0")
+    if not 0 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to {MOST:,.0f}")
     return value

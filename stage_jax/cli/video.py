@@ -56,8 +56,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--image", metavar="FILE", type=Path, help="the first frame, PNG or JPEG")
     parser.add_argument("--first_frame", metavar="FILE", type=Path, help="the same, beside --last_frame")
     parser.add_argument("--last_frame", metavar="FILE", type=Path, help="the last frame; its middle, if its shape is another")
-    parser.add_argument("--size", metavar="W*H", type=_size, help="pixels; with a picture their area, in its proportions")
-    parser.add_argument("--frame_num", metavar="N", type=whole(1, 10_000), help="4n + 1 (default: 81, or 121 for ti2v-5B)")
+    parser.add_argument(
+        "--size", metavar="W*H", type=_size,
+        help="pixels; with a picture their area, in its proportions (default: 832*480, for the 5B 1280*704)",
+    )  # fmt: skip
+    parser.add_argument("--frame_num", metavar="N", type=whole(1, 10_001), help="4n + 1 (default: 81, or 121 for ti2v-5B)")
     parser.add_argument("--save_file", metavar="FILE", type=Path, help=".mp4, .png (one frame), or a folder for PNGs")
     parser.add_argument("--base_seed", metavar="N", type=whole(0, MOST_SEED), default=0, help="default: 0; one seed, one video")
     parser.add_argument("--sample_solver", choices=SOLVERS, help="default: the model's")

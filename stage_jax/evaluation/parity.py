@@ -114,7 +114,7 @@ def vae_pairs(golden: Golden) -> Pairs:
     @jax.jit
     def both(state, video, latent):
         vae = nnx.merge(graphdef, state)
-        return vae.encode(video), jnp.moveaxis(vae.decode(latent, clip=False), -1, 1)
+        return vae.encode(video), jnp.moveaxis(vae.decode(latent, finish=lambda x: x), -1, 1)
 
     pairs: Pairs = {}
     for end, frames in (("", None), ("_first", 1)):

@@ -85,7 +85,7 @@ def make_video(
     size = _size(opened, wishes.size, pictures.get("first"))
     shift = defaults.shift_at(*size) if wishes.shift is None else wishes.shift
     solver = solver_named(defaults.solver, defaults.steps, shift)
-    path = path or Path(f"{opened.like}_{size[1]}x{size[0]}_{_slug(wishes.prompt)}_{wishes.seed}.mp4")
+    path = path or Path(f"{opened.like.split('-')[1]}_{size[1]}x{size[0]}_{_slug(wishes.prompt)}_{wishes.seed}.mp4")
     write = _writer(path, defaults)
     sampler = VideoSampler(models.kept() if keep else models)
     negative = _negative(opened) if wishes.negative is None else wishes.negative
@@ -94,6 +94,7 @@ def make_video(
     noise = sampler.noise(jax.random.key(wishes.seed), 1, size, defaults.frames)
     sampling = Sampling(solver, defaults.guidance, defaults.boundary or 0.0, chunk=1)
     latents = sampler.latents(request, noise, sampling, lambda done, total: progress.step("steps", done, total))
+    progress.say("decoding")
     write(sampler.decode(latents)[0])
     return Made(path, size, defaults, shift)
 
@@ -128,6 +129,8 @@ def _slug(prompt: str) -> str:
 def _writer(path: Path, sampling: SamplingDefaults) -> Callable[[UInt8[np.ndarray, "frames h w 3"]], object]:
     """What writes the video, once it is known that it can. InputError for a path that cannot hold it."""
     suffix = path.suffix.lower()
+    if path.name.startswith(".") or not path.name:
+        raise InputError(f"{str(path)!r}: no name for a video, expected NAME.mp4, NAME.png, or a folder for PNGs")
     if suffix not in (".mp4", ".png", ""):
         raise InputError(f"{path}: expected .mp4, .png for one frame, or a folder (no suffix) for PNGs")
     if suffix == ".png" and sampling.frames > 1:
@@ -135,6 +138,8 @@ def _writer(path: Path, sampling: SamplingDefaults) -> Callable[[UInt8[np.ndarra
     there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
     if suffix and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise InputError(f"{path}: {'a folder stands there' if path.is_dir() else 'its folder does not exist'}")
+    if not suffix and path.is_dir() and any(path.glob("frame_*.png")):
+        raise InputError(f"{path}: frames of another video stand there, expected a new or empty folder")
     if not suffix and not there.is_dir():
         raise InputError(f"{path}: {there} is not a folder")
     if not os.access(there if there.is_dir() else there.parent, os.W_OK):

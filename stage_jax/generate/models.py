@@ -42,7 +42,7 @@ class PictureCodec:
 
     @functools.cached_property
     def _decode(self):
-        return jax.jit(lambda latent: jnp.round((self.vae.decode(latent) + 1) * 127.5).astype(jnp.uint8))
+        return jax.jit(lambda latent: self.vae.decode(latent, finish=to_bytes))
 
     def encode_stills(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float[Array, "n c y x"]:
         """Each picture encoded alone, as a clip of one frame."""
@@ -189,3 +189,8 @@ def _read(folder: Path, part: str, config_type: type, model_type: type) -> Any:
 def to_pixels(pictures: UInt8[np.ndarray, "*n 3"]) -> Float[Array, "*n 3"]:
     """uint8 pictures as the models' pixels in [-1, 1]."""
     return jnp.asarray(pictures, jnp.float32) / 127.5 - 1
+
+
+def to_bytes(pixels: Float[Array, "*n 3"]) -> UInt8[Array, "*n 3"]:
+    """The models' pixels as uint8 pictures; what is beyond [-1, 1] is clipped."""
+    return jnp.round((jnp.clip(pixels, -1, 1) + 1) * 127.5).astype(jnp.uint8)

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from stage_jax.errors import InputError
-from stage_jax.generate.models import to_pixels
+from stage_jax.generate.models import to_bytes, to_pixels
 from stage_jax.generate.parts import VideoModels
 from stage_jax.models.clip_pictures import clip_pictures
 from stage_jax.models.umt5 import zero_padding
@@ -130,10 +130,7 @@ class VideoSampler:
 
     @functools.cached_property
     def _decode(self):
-        def decode(vae, latents):
-            return jnp.round((vae.decode(latents) + 1) * 127.5).astype(jnp.uint8)
-
-        return self.models.vae.compiled(decode)
+        return self.models.vae.compiled(lambda vae, latents: vae.decode(latents, finish=to_bytes))
 
     @functools.cached_property
     def _condition(self):

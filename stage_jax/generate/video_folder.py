@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from stage_jax.errors import InputError
 from stage_jax.generate.parts import Part, VideoModels
-from stage_jax.models.clip import CLIP
+from stage_jax.models.clip import CLIP, CLIPConfig
 from stage_jax.models.dit import DiT
 from stage_jax.models.piece_tokenizer import load_tokenizer
 from stage_jax.models.stacking import flat_params, with_params
@@ -28,6 +29,8 @@ from stage_jax.weights.table import shown
 
 MODELS: dict[str, type[nnx.Module]] = {"umt5": UMT5Encoder, "vae": VAE, "dit": DiT, "dit_low": DiT, "clip": CLIP}
 OPTIONAL = ("dit_low", "clip")
+# Parameters whose paths hold one of these stay float32 whatever the others are, as Wan's own code and diffusers have it.
+IN_FLOAT32 = ("norm", "modulation", "time_embedding", "time_projection")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,8 +47,9 @@ class Opened:
 def open_models(folder: Path, dtype: str) -> Opened:
     """The models of a model folder, of Wan's own folder or of diffusers'.
 
-    dtype: of the parameters and activations of text encoder, CLIP and DiT; the VAE is float32, as Wan runs it. InputError for
-    what is missing or broken, for parts that were not made for each other, and for a way of sampling that cannot be.
+    dtype: of the parameters (but for `IN_FLOAT32`) and activations of text encoder, CLIP and DiT; the VAE is float32, as Wan
+    runs it. InputError for what is missing or broken, for parts that were not made for each other, and for a way of sampling
+    that cannot be.
     """
     pipeline = open_pipeline(folder)
     names = [name for name in MODELS if name in pipeline.parts or name not in OPTIONAL]
@@ -60,10 +64,16 @@ def open_models(folder: Path, dtype: str) -> Opened:
 
 def _part(stored: weights.Part, model_type: type[nnx.Module], dtype: str) -> Part:
     config = dataclasses.replace(stored.config, dtype=dtype) if hasattr(stored.config, "dtype") else stored.config
+    if isinstance(config, CLIPConfig):
+        config = dataclasses.replace(config, text=None, projection=None)  # the image tokens are all that a video needs
     form = nnx.eval_shape(lambda: model_type(config, nnx.Rngs(0)))
+    kinds = {
+        path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32 if any(word in path for word in IN_FLOAT32) else dtype)
+        for path, leaf in flat_params(form).items()
+    }
 
     def load() -> nnx.State:
-        return nnx.state(with_params(form, stored.params(flat_params(form), dtype=jnp.dtype(dtype))))
+        return nnx.state(with_params(form, stored.params(kinds, partial=True)))
 
     return Part(config, nnx.graphdef(form), load)
 

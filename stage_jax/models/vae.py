@@ -10,13 +10,14 @@ the smallest size alone.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
-from stage_jax.models.vae_chunks import Past, in_chunks
+from stage_jax.models.vae_chunks import Past, Take, frames_of, in_chunks
 from stage_jax.models.vae_config import VAEConfig
 from stage_jax.models.vae_layers import CausalConv3d, Downsample, FrameAttention, ResBlock, RMSNorm, Upsample
 from stage_jax.models.vae_shortcuts import average_down, join_patches, repeat_up, split_patches
@@ -97,6 +98,10 @@ class Coder(nnx.Module):
         return self.conv_out(jax.nn.silu(self.norm_out(x)), past)
 
 
+def clipped(pictures: Float[Array, "*n 3"]) -> Float[Array, "*n 3"]:
+    return jnp.clip(pictures, -1.0, 1.0)
+
+
 class VAE(nnx.Module):
     """A Wan video autoencoder. `encode` and `decode` speak of normalised latents, as the DiT sees them."""
 
@@ -123,20 +128,24 @@ class VAE(nnx.Module):
 
     def encode(self, video: Float[Array, "b t h w 3"]) -> Float[Array, "b c s y x"]:
         """Normalised posterior mean of clips in [-1, 1]; t = 1 + a multiple of 4, or 1 for a still. Never sampled."""
-        self.config.latent_frames(video.shape[1])
+        return self.encode_frames(frames_of(video), video.shape[1])
+
+    def encode_frames(self, take: Take, frames: int) -> Float[Array, "b c s y x"]:
+        """`encode` for clips that need not be there as a whole. take: (first, how many) -> these frames."""
         z, stride = self.config.latent_channels, self.config.temporal_stride
-        mean = in_chunks(lambda chunk, past: self._encoded(chunk, past)[..., :z], video, stride, 1)
+        chunks = self.config.latent_frames(frames) - 1
+        mean = in_chunks(lambda chunk, past: self._encoded(chunk, past)[..., :z], take, chunks, stride, 1)
         return jnp.moveaxis((mean - jnp.asarray(self.config.latent_mean)) / jnp.asarray(self.config.latent_std), -1, 1)
 
-    def decode(self, latent: Float[Array, "b c s y x"], *, clip: bool = True) -> Float[Array, "b t h w 3"]:
-        """Pictures of normalised latents, in [-1, 1] unless `clip` is off."""
+    def decode(
+        self, latent: Float[Array, "b c s y x"], finish: Callable[[Array], Array] = clipped
+    ) -> Shaped[Array, "b t h w 3"]:
+        """Pictures of normalised latents, in [-1, 1]. finish: what is made of every chunk's pictures instead of clipping."""
         latent = jnp.moveaxis(latent, 1, -1) * jnp.asarray(self.config.latent_std) + jnp.asarray(self.config.latent_mean)
-
-        def decoded(chunk, past):
-            pictures = self._decoded(chunk, past)
-            return jnp.clip(pictures, -1.0, 1.0) if clip else pictures
-
-        return in_chunks(decoded, latent, 1, self.config.temporal_stride)
+        return in_chunks(
+            lambda chunk, past: finish(self._decoded(chunk, past)),
+            frames_of(latent), latent.shape[1] - 1, 1, self.config.temporal_stride,
+        )  # fmt: skip
 
     def _encoded(self, video: Float[Array, "b t h w 3"], past: Past | None = None) -> Float[Array, "b s y x d"]:
         return self.quant(self.encoder(split_patches(video, self.config.patch), past))

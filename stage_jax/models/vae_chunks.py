@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Shaped
 
 
 class Past:
@@ -32,16 +33,23 @@ class Past:
         self.left.append(frames)
 
 
+Take: TypeAlias = Callable[[int | Int[Array, ""], int], Array]  # (first frame, how many) -> [b, n, h, w, c]
+
+
+def frames_of(x: Float[Array, "b t h w c"]) -> Take:
+    """The frames of a clip that is there as a whole."""
+    return lambda start, count: jax.lax.dynamic_slice_in_dim(x, start, count, axis=1)
+
+
 def in_chunks(
-    coder: Callable[[Array, Past], Array], x: Float[Array, "b t h w c"], taken: int, given: int
-) -> Float[Array, "b s y x d"]:
-    """`coder` over the first frame, then over `taken` frames at a time, of which it makes `given`.
+    coder: Callable[[Array, Past], Array], take: Take, chunks: int, taken: int, given: int
+) -> Shaped[Array, "b s y x d"]:
+    """`coder` over the first frame, then over `chunks` times `taken` frames, of which it makes `given` each time.
 
     The results are written into the array that is returned, so that memory beside it holds one chunk, however long the clip.
     """
     past = Past()
-    first = coder(x[:, :1], past)
-    chunks = (x.shape[1] - 1) // taken
+    first = coder(take(0, 1), past)
     if not chunks:
         return first
     whole = jnp.zeros((first.shape[0], 1 + chunks * given, *first.shape[2:]), first.dtype).at[:, :1].set(first)
@@ -49,7 +57,7 @@ def in_chunks(
     def step(carry, i):
         kept, whole = carry
         past = Past(kept)
-        made = coder(jax.lax.dynamic_slice_in_dim(x, 1 + i * taken, taken, axis=1), past)
+        made = coder(take(1 + i * taken, taken), past)
         return (past.left, jax.lax.dynamic_update_slice_in_dim(whole, made, 1 + i * given, axis=1)), None
 
     (_, whole), _ = jax.lax.scan(step, (past.left, whole), jnp.arange(chunks))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from stage_jax.models.dit import DiT
 from stage_jax.models.sequence import Segment, TokenSequence, grid_positions, pytree
 from stage_jax.models.vae import VAE
+from stage_jax.models.vae_chunks import Take
 
 MASK_CHANNELS = 4  # one per frame of a latent frame: 1 where the picture is given
 
@@ -95,7 +96,7 @@ def ti2v_sequence(
 
 def i2v_condition(vae: VAE, first: Float[Array, "b h w 3"], frames: int) -> Float[Array, "b 20 t y x"]:
     """Mask (4 channels) and latent of a clip whose first picture is given and whose others are mid-grey (0)."""
-    latent = vae.encode(_grey_clip(first, frames))
+    latent = vae.encode_frames(_given_frames(first, None, frames), frames)
     return jnp.concatenate([i2v_mask(latent.shape, frames), latent], axis=1)
 
 
@@ -103,7 +104,7 @@ def flf2v_condition(
     vae: VAE, first: Float[Array, "b h w 3"], last: Float[Array, "b h w 3"], frames: int
 ) -> Float[Array, "b 20 t y x"]:
     """Mask (4 channels) and latent of a clip whose first and last pictures are given and whose others are mid-grey (0)."""
-    latent = vae.encode(_grey_clip(first, frames).at[:, -1].set(last))
+    latent = vae.encode_frames(_given_frames(first, last, frames), frames)
     return jnp.concatenate([flf2v_mask(latent.shape, frames), latent], axis=1)
 
 
@@ -127,9 +128,15 @@ def _one_segment(
     return TokenSequence((segment,), timestep[:, None], caption[:, None], image_tokens)
 
 
-def _grey_clip(first: Float[Array, "b h w 3"], frames: int) -> Float[Array, "b f h w 3"]:
-    b, h, w, _ = first.shape
-    return jnp.zeros((b, frames, h, w, 3), first.dtype).at[:, 0].set(first)
+def _given_frames(first: Float[Array, "b h w 3"], last: Float[Array, "b h w 3"] | None, frames: int) -> Take:
+    """A clip of mid-grey between given pictures, made chunk by chunk: as a whole it would take the memory of the video."""
+
+    def take(start: int | Int[Array, ""], count: int) -> Float[Array, "b n h w 3"]:
+        number = (start + jnp.arange(count))[:, None, None, None]
+        clip = jnp.where(number == 0, first[:, None], 0)
+        return clip if last is None else jnp.where(number == frames - 1, last[:, None], clip)
+
+    return take
 
 
 def _mask(latent_shape: tuple[int, ...], given: Float[Array, " f"]) -> Float[Array, "b 4 t y x"]:

@@ -13,8 +13,12 @@ SOLVERS = {"euler": (euler_sigmas, euler), "unipc": (unipc_sigmas, unipc), "dpm+
 
 
 def solver_named(name: str, steps: int, shift: float) -> Solver:
-    """A solver on its own levels. InputError names those that exist."""
+    """A solver on its own levels. InputError names those that exist, and a shift that leaves no levels between 1 and 0."""
     if name not in SOLVERS:
         raise InputError(f"solver: found {name!r}, expected one of {', '.join(SOLVERS)}")
     levels, table = SOLVERS[name]
-    return table(levels(steps, shift))
+    try:
+        return table(levels(steps, shift))
+    except ValueError:
+        what = f"found {shift:g}, with which {steps} noise levels do not fall"
+        raise InputError(f"shift: {what}; expected one nearer to 1") from None

@@ -47,10 +47,15 @@ class Part:
         return path if self._torch is None else self._torch[path][1]
 
     def params(
-        self, abstract: Mapping[str, Any], shardings: Mapping[str, Sharding] | None = None, dtype: Any = None
+        self,
+        abstract: Mapping[str, Any],
+        shardings: Mapping[str, Sharding] | None = None,
+        dtype: Any = None,
+        *,
+        partial: bool = False,
     ) -> dict[str, Array]:
-        """All arrays, streamed onto devices: `stream.load_params`."""
-        return load_params(self.checkpoint, self._table, abstract, shardings, dtype)
+        """All arrays, or if `partial` those of `abstract`, streamed onto devices: `stream.load_params`."""
+        return load_params(self.checkpoint, self._table, abstract, shardings, dtype, partial=partial)
 
 
 def torch_part(checkpoint: Checkpoint, part: str, asked: Asked) -> Part:

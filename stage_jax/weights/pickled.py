@@ -94,7 +94,9 @@ def _start(path: Path, file: BinaryIO, member: zipfile.ZipInfo) -> int:
     name = printable(member.filename)
     if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size or member.flag_bits & 1:
         raise InputError(f"{path}: its member {name} is compressed or encrypted, expected it stored, as torch.save does")
-    file.seek(max(member.header_offset, 0))
+    if not 0 <= member.header_offset < path.stat().st_size:
+        raise InputError(f"{path}: its member {name} is not where the zip says; was it cut short?")
+    file.seek(member.header_offset)
     header = file.read(_LOCAL.size)
     sizes = _LOCAL.unpack(header) if len(header) == _LOCAL.size else (b"", 0, 0)
     start = member.header_offset + _LOCAL.size + sizes[1] + sizes[2]

@@ -3,6 +3,7 @@ parameters and one layer's array."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from jaxtyping import Array, Int, Shaped
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import LAYERS, stacked
 from stage_jax.weights.checkpoint import Checkpoint
-from stage_jax.weights.table import Table, likely_naming, listed, match
+from stage_jax.weights.table import Table, likely_naming, listed, match, our_paths
 
 
 def load_params(
@@ -25,17 +26,20 @@ def load_params(
     abstract: Mapping[str, Any],
     shardings: Mapping[str, Sharding] | None = None,
     dtype: Any = None,
+    *,
+    partial: bool = False,
 ) -> dict[str, Array]:
     """Parameters by the paths of `abstract` (`stacking.flat_params` of an abstract model, its layers stacked or not).
 
     source: `open_checkpoint` with the table of its torch names, in whichever naming; or `folder.open_part` and None, for our
     own names. shardings: of every path, whole stacks; None puts all on the first device. dtype: of the parameters, that of
-    `abstract` if None. Reads in the order of the files. InputError for entries that are missing, unknown or of other shapes.
+    `abstract` if None. partial: the source may hold more than `abstract`, which is not read. Reads in the order of the files.
+    InputError for entries that are missing, unknown or of other shapes.
     """
     targets = _targets(abstract)
     shapes = {path: jax.ShapeDtypeStruct(_shape(abstract[name], layer), jnp.float32) for path, (name, layer) in targets.items()}
     params: dict[str, Array] = {}
-    for path, read in _readers(source, table, shapes).items():
+    for path, read in _readers(source, table, shapes, partial).items():
         name, layer = targets[path]
         sharding = shardings[name] if shardings else SingleDeviceSharding(jax.local_devices()[0])
         kind = jnp.dtype(dtype or abstract[name].dtype)
@@ -84,12 +88,19 @@ def _shape(leaf: Any, layer: int | None) -> tuple[int, ...]:
     return tuple(leaf.shape if layer is None else leaf.shape[1:])
 
 
-def _readers(source: Checkpoint, table: Table | None, shapes: Mapping[str, Any]) -> dict[str, Any]:
+def _readers(source: Checkpoint, table: Table | None, shapes: Mapping[str, Any], partial: bool) -> dict[str, Any]:
     """Our unstacked path -> what reads its array, in our layout; in the order of the source."""
     if table is None:
+        if partial:
+            entries = {path: entry for path, entry in source.entries.items() if path in shapes}
+            source = dataclasses.replace(source, entries=entries)
         check_shapes(source, shapes)
         return {path: functools.partial(source.read, path) for path in source.entries}
-    found = match(source.shapes, table, shapes, str(source.where), likely_naming(source.entries, table)[0])
+    naming = likely_naming(source.entries, table)[0]
+    wanted = source.shapes
+    if partial:
+        wanted = {name: shape for name, shape in wanted.items() if any(p in shapes for p in our_paths(name, table, naming))}
+    found = match(wanted, table, shapes, str(source.where), naming)
     return {path: lambda entry=entry, name=name: entry.to_ours(source.read(name)) for path, (entry, name) in found.items()}
 
 

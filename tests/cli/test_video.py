@@ -12,7 +12,7 @@ from PIL import Image
 
 from stage_jax.cli import main as cli
 from stage_jax.film.video import read_video
-from tests.generate.videos import write_wan
+from tests.generate.videos import FORMS, write_wan
 
 SIZE, FRAMES = (16, 24), 5  # height, width
 STEPS = ["--sample_steps", "2", "--sample_solver", "euler"]
@@ -28,7 +28,7 @@ def quick() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("wan")
-    forms = {form: write_wan(folder / form, form) for form in ("t2v", "i2v", "i2v-clip", "flf2v-clip", "ti2v")}
+    forms = {form: write_wan(folder / form, form) for form in FORMS}
     return forms | {"t2v-two": write_wan(folder / "t2v-two", "t2v", experts=2)}
 
 
@@ -94,8 +94,10 @@ FIRST, BOTH = ["--image", "first"], ["--first_frame", "first", "--last_frame", "
         pytest.param("diffusers", "i2v", FIRST, marks=pytest.mark.slow),
         ("original", "i2v", BOTH),
         ("diffusers", "i2v", BOTH),
-        # Only diffusers' layout tells the heads of a CLIP of other than the published size.
-        ("diffusers", "i2v-clip", ["--task", "i2v-14B", *FIRST]),
+        ("original", "flf2v-2.1", ["--task", "flf2v-14B", *BOTH]),
+        ("diffusers", "i2v-2.1", ["--task", "i2v-14B", *FIRST]),
+        pytest.param("original", "i2v-2.1", FIRST, marks=pytest.mark.slow),
+        pytest.param("diffusers", "flf2v-2.1", BOTH, marks=pytest.mark.slow),
     ],
 )
 def test_torch_layouts(
@@ -136,7 +138,7 @@ def test_what_the_model_says_of_itself(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
     assert cli.main(["video", "--model", str(model), "--prompt", "A bear, red!"]) == 0
-    name = "wan2.1-t2v-14b_8x16_A_bear_red_0.mp4"
+    name = "t2v_8x16_A_bear_red_0.mp4"
     assert capsys.readouterr().out == f"{name}: 5 frames of 8x16, dpm++, 1 steps, shift 2.5, guidance 1\n"
     assert [path.name for path in Path().iterdir()] == [name]
 
@@ -156,6 +158,12 @@ FLAGS = [
     (["--sample_guide_scale", "1,2,3"], "argument --sample_guide_scale: found '1,2,3', expected one number, or LOW,HIGH"),
     (["--sample_guide_scale", "much"], "argument --sample_guide_scale: found 'much'"),
     (["--sample_shift", "0"], "argument --sample_shift: found '0', expected a number above 0"),
+    (["--sample_shift", "1e30"], "argument --sample_shift: found '1e30', expected a number from 0 to 10,000"),
+    (["--sample_shift", "1e-30"], "shift: found 1e-30, with which 2 noise levels do not fall"),
+    (["--sample_guide_scale", "1e39"], "found '1e39', expected a number from 0 to 10,000"),
+    (["--save_file", ".mp4"], "'.mp4': no name for a video"),
+    (["--save_file", ""], "'.': no name for a video"),
+    (["--save_file", "frames"], "frames: frames of another video stand there"),
     (["--offload_model", "maybe"], "argument --offload_model: found 'maybe', expected True or False"),
     (["--ulysses_size", "8"], "--ulysses_size: not a flag of stage video: one device does the work here"),
     (["--t5_cpu"], "--t5_cpu: not a flag of stage video: the text encoder has left the device"),
@@ -177,9 +185,11 @@ def test_one_line(
     """What is wrong is said before any work, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     Path("taken").write_text("a file")
+    Path("frames").mkdir()
+    Path("frames", "frame_0007.png").write_text("of another video")
     assert video(models["t2v"], "a.mp4", *(pictures.get(flag, flag) for flag in flags)) == 2
     assert expected in line(capsys)
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["frame_0007.png", "frames", "taken"]
 
 
 PICTURES = [

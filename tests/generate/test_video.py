@@ -23,7 +23,8 @@ from stage_jax.models.dit import DiT
 from stage_jax.models.stacking import flat_params
 from stage_jax.sampling.defaults import DEFAULTS
 from stage_jax.sampling.named import solver_named
-from stage_jax.weights.folder import write_part
+from stage_jax.weights.export import export
+from stage_jax.weights.folder import open_part, write_part
 from tests.generate.videos import DIT, write_wan
 from tests.goldens import drawn
 
@@ -114,6 +115,31 @@ def test_the_first_picture_is_kept(tmp_path: Path):
     other = sampler.latents(Request(["bear"], "", picture(0, (32, 32))[None]), noise + 1, Sampling(SOLVER, (2.0, 2.0)))
     np.testing.assert_array_equal(found[:, :, :1], other[:, :, :1])
     assert jnp.abs(found - other)[:, :, 1:].min() > 0
+
+
+def test_types(folder: Path):
+    """In bfloat16, what Wan's code computes in float32 keeps its numbers: time, modulation and norms."""
+    models = open_models(folder, "bfloat16").models
+    types = {".".join(map(str, path)): leaf.dtype for path, leaf in nnx.to_flat_state(models.dit.load())}
+    kept = {name for name, dtype in types.items() if dtype == jnp.float32}
+    assert kept == {name for name in types if any(word in name for word in ("norm", "modulation", "time_"))}
+    assert {types[name] for name in types.keys() - kept} == {jnp.dtype("bfloat16")} and len(kept) > 10
+    assert {leaf.dtype for leaf in jax.tree.leaves(models.vae.load())} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("layout", ["ours", "original"])
+def test_the_text_tower_of_clip_stays_where_it_is(tmp_path: Path, layout: str):
+    """It is opened and checked, but only the vision tower without its projection is loaded."""
+    source = folder = write_wan(tmp_path / "model", "i2v-2.1")
+    if layout == "original":
+        export(folder, tmp_path / "torch", "original")
+        source = tmp_path / "torch"
+    part = open_models(source, "float32").models.clip
+    found = flat_params(nnx.merge(part.form, part.load()))
+    stored = open_part(folder, "clip")
+    assert {path.split(".")[0] for path in found} == {"vision"} and "vision.head.kernel" not in found
+    assert "text.token_embedding" in stored.entries
+    np.testing.assert_array_equal(found["vision.positions"], stored.read("vision.positions"))
 
 
 def test_defaults(folder: Path, tmp_path: Path):

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from stage_jax.models.clip import CLIP, CLIPConfig
@@ -14,6 +15,7 @@ from stage_jax.models.stacking import flat_params
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder
 from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
+from stage_jax.models.zoo import CLIPS
 from stage_jax.weights.folder import write_part
 from tests.goldens import drawn
 from tests.models.tokenizers import MARKS, PIECES, write_pieces
@@ -26,6 +28,8 @@ FORMS = {
     "i2v": dataclasses.replace(DIT, in_channels=36),  # of Wan2.2: no CLIP
     "i2v-clip": dataclasses.replace(DIT, in_channels=36, image_dim=6),
     "flf2v-clip": dataclasses.replace(DIT, in_channels=36, image_dim=6, image_positions=2 * ROWS),
+    "i2v-2.1": dataclasses.replace(DIT, in_channels=36, image_dim=CLIPS["tiny"].dim),
+    "flf2v-2.1": dataclasses.replace(DIT, in_channels=36, image_dim=CLIPS["tiny"].dim, image_positions=2 * 257),
     "ti2v": dataclasses.replace(DIT, in_channels=48, out_channels=48),
 }
 
@@ -42,7 +46,7 @@ def write_wan(folder: Path, form: str, *, experts: int = 1, **sampling: object) 
 
     def params(model_type: type, config: object, factor: float = 1.0) -> dict[str, jax.Array]:
         model = drawn(nnx.eval_shape(lambda: model_type(config, nnx.Rngs(0))))
-        return {name: factor * value for name, value in flat_params(model).items()}
+        return {name: factor * jnp.asarray(value) for name, value in flat_params(model).items()}
 
     dit = FORMS[form]
     vae = vae_config(dit.out_channels)
@@ -53,6 +57,7 @@ def write_wan(folder: Path, form: str, *, experts: int = 1, **sampling: object) 
     if experts == 2:
         write_part(folder, "dit_low", dit, params(DiT, dit, 0.8))
     if dit.image_dim:
-        write_part(folder, "clip", CLIP_CONFIG, params(CLIP, CLIP_CONFIG))
+        clip = CLIPS["tiny"] if form.endswith("2.1") else CLIP_CONFIG  # the one has a text tower, too; the other is small
+        write_part(folder, "clip", clip, params(CLIP, clip))
     write_pieces(folder / "tokenizer")
     return folder

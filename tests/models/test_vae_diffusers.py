@@ -44,7 +44,7 @@ def test_autoencoder(name: str):
     assert back.keys() == state.keys() and all((back[key] == state[key]).all() for key in state)
     graphdef, ours = nnx.split(with_params(abstract, params))
     encode = jax.jit(lambda state, x: nnx.merge(graphdef, state).encode(x), compiler_options=QUICK)
-    decode = jax.jit(lambda state, z: nnx.merge(graphdef, state).decode(z, clip=False), compiler_options=QUICK)
+    decode = jax.jit(lambda state, z: nnx.merge(graphdef, state).decode(z, finish=lambda x: x), compiler_options=QUICK)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1, 1) for values in (config.latent_mean, config.latent_std))
     rng = np.random.default_rng(0)
     for frames in (1, 5, 9, 17):
