@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stage_jax.cli.arguments import refuse
 from stage_jax.errors import InputError
 from stage_jax.progress import Progress
+
+if TYPE_CHECKING:
+    from stage_jax.models.dit import DiTConfig
 
 FORMATS = ("original", "diffusers", "comfy")
 PREFIXES = ("model.diffusion_model.", "diffusion_model.")
@@ -33,8 +38,18 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
 
     began = time.monotonic()
     with Progress() as progress:
-        done = export(args.source, args.destination, args.format, prefix=args.prefix or "", step=progress.step)
+        done = export(
+            args.source, args.destination, args.format, prefix=args.prefix or "", sampling=_sampling, step=progress.step
+        )
     sizes = f"{done.parameters:,} parameters in {done.entries:,} entries"
     print(f"{args.format}: {', '.join(done.parts)}, {sizes}, {time.monotonic() - began:.1f} s")
     if done.left_out:
         print(f"left out, since the format {args.format} has no names for it: {', '.join(done.left_out)}")
+
+
+def _sampling(config: DiTConfig, experts: int) -> dict[str, Any]:
+    """How Wan's released model of this form is sampled."""
+    from stage_jax.recipes.tasks import released_like
+    from stage_jax.sampling.defaults import DEFAULTS
+
+    return dataclasses.asdict(DEFAULTS[released_like(config, experts)])

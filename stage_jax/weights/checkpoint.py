@@ -42,6 +42,17 @@ class Checkpoint:
             raise InputError(f"{entry.file}: {printable(entry.name)} is {entry.dtype}, expected {', '.join(DTYPES)}")
         if isinstance(entry, Strided):
             return entry.read()
+        return self._tensor(entry)
+
+    def read_bytes(self, name: str, most: int) -> bytes:
+        """A file that is kept among the arrays, as numbers U8. InputError for another form, and beyond `most` bytes."""
+        entry = self.entries[name]
+        if entry.dtype != "U8" or len(entry.shape) != 1 or not 0 < entry.nbytes <= most or isinstance(entry, Strided):
+            found, expected = f"{entry.dtype} {list(entry.shape)}", f"1 to {most:,} bytes in a row, U8, in a safetensors file"
+            raise InputError(f"{entry.file}: {printable(entry.name)} is {found}, expected {expected}")
+        return self._tensor(entry).tobytes()
+
+    def _tensor(self, entry: Stored) -> Shaped[np.ndarray, "..."]:
         try:
             if entry.file not in self._open:
                 self._open[entry.file] = safe_open(entry.file, framework="np")

@@ -21,10 +21,12 @@ from stage_jax.weights.destination import check_destination
 from stage_jax.weights.detect import TWO_EXPERTS
 from stage_jax.weights.folder import stream_part
 from stage_jax.weights.kinds import KINDS, check_part
-from stage_jax.weights.layout import Layout, copy_tokenizer, find_parts
+from stage_jax.weights.layout import SPIECE, Layout, copy_tokenizer, find_parts
 from stage_jax.weights.part import Part, torch_parts
 from stage_jax.weights.shards import Specs, Tell, file_sha256, in_megabytes, nbytes
+from stage_jax.weights.umt5_table import SPIECE_ENTRY
 
+MOST_PIECES = 1 << 26  # bytes, our choice: umT5's spiece.model has 4.5 MB
 Step = Callable[[str, int, int], None]  # what is being done, how far it is, of how much
 
 
@@ -69,21 +71,24 @@ def convert(
 
     source: Wan's own folder, diffusers' (a pipeline or one part), or one file. low: the low-noise expert, where it lies
     elsewhere than the source. dtype: of all arrays; None keeps each as it is, bit for bit. heads: of the DiT, if neither a
-    config.json nor the size tells. licence: of the weights. sampling: how a DiT of the zoo likes to be sampled. InputError,
+    config.json nor the size tells. licence: of the weights. sampling: how a DiT of the zoo likes to be sampled, where
+    the source does not say otherwise. InputError,
     before anything is written, for parts that are not whole.
     """
     layout = _with_low(find_parts(source), source, low)
-    parts = torch_parts(layout.parts, heads)
+    parts = torch_parts(layout, heads)
     specs = {name: _specs(part, dtype) for name, part in parts.items()}
     size = sum(map(nbytes, specs.values()))
+    pieces = _pieces(layout)
     real = check_destination(destination, source, size)
     if low is not None:
         check_destination(destination, low, size)
     with files.atomic_folder(real) as folder:
         for name, part in parts.items():
-            how = sampling(part.model) if part.model and KINDS[name] is KINDS["dit"] else None
+            released = sampling(part.model) if part.model and KINDS[name] is KINDS["dit"] else None
+            how = {**(released or {}), **(part.sampling or {})}
             facts = {"licence": licence, "sources": _hashes(part.checkpoint, source, in_megabytes(f"hashing {name}", step))}
-            facts |= ({"model": part.model} if part.model else {}) | ({"sampling": dict(how)} if how else {})
+            facts |= ({"model": part.model} if part.model else {}) | ({"sampling": how} if how else {})
 
             def read(path: str, part: Part = part, specs: Specs = specs[name]) -> np.ndarray:
                 return cast(part.read(path), specs[path].dtype, f"{part.checkpoint.where}: {part.name(path)}")
@@ -91,9 +96,12 @@ def convert(
             stream_part(folder, name, part.config, specs[name], read, facts, in_megabytes(f"writing {name}", step))
         if layout.tokenizer is not None:
             copy_tokenizer(layout.tokenizer, folder / "tokenizer")
+        elif pieces is not None:
+            (folder / "tokenizer").mkdir()
+            files.write_bytes(folder / "tokenizer" / SPIECE, pieces)
     first = next(iter(parts.values()))
     shapes = [spec.shape for of_part in specs.values() for spec in of_part.values()]
-    names = (*parts, *(["tokenizer"] if layout.tokenizer else []))
+    names = (*parts, *(["tokenizer"] if layout.tokenizer or pieces else []))
     return Converted(first.model, first.config, names, len(shapes), sum(map(prod, shapes)))
 
 
@@ -122,7 +130,15 @@ def _with_low(layout: Layout, source: Path, low: Path | None) -> Layout:
     checkpoint = open_checkpoint(low)
     check_part(checkpoint, "dit_low")
     first = {"dit": parts.pop("dit"), "dit_low": checkpoint}
-    return Layout(first | parts, layout.tokenizer)
+    return Layout(first | parts, layout.tokenizer, layout.sampling)
+
+
+def _pieces(layout: Layout) -> bytes | None:
+    """The tokenizer's file that ComfyUI keeps among umT5's weights, where no folder has the tokenizer."""
+    umt5 = layout.parts.get("umt5")
+    if layout.tokenizer is not None or umt5 is None or SPIECE_ENTRY not in umt5.entries:
+        return None
+    return umt5.read_bytes(SPIECE_ENTRY, MOST_PIECES)
 
 
 def _specs(part: Part, dtype: str | None) -> Specs:

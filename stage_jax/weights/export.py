@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,21 +14,22 @@ import numpy as np
 
 from stage_jax import files
 from stage_jax.errors import InputError
+from stage_jax.models.dit import DiTConfig
 from stage_jax.weights.convert import Step
 from stage_jax.weights.destination import check_destination
 from stage_jax.weights.folder import part_config, read_entry, read_manifest
 from stage_jax.weights.formats import Format, Spot, sayable, spots
 from stage_jax.weights.kinds import KINDS
-from stage_jax.weights.layout import TOKENIZERS, copy_tokenizer
+from stage_jax.weights.layout import SPIECE, TOKENIZERS, copy_tokenizer
 from stage_jax.weights.model_index import pipeline_files
 from stage_jax.weights.part import Part
 from stage_jax.weights.pipeline import our_part
 from stage_jax.weights.shards import Read, Shard, Specs, Tell, in_megabytes, nbytes, write_shards
 from stage_jax.weights.table import join, listed, torch_entries, torch_spec
+from stage_jax.weights.umt5_table import SPIECE_ENTRY
 
 SHARD_BYTES = 5_000_000_000  # what Wan's own shards come near to
 FOR_TORCH = {"format": "pt"}  # without it the readers of diffusers and transformers refuse a file
-SPIECE = "spiece.model"  # the tokenizer's file that ComfyUI reads from among umT5's weights
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,15 @@ def export(
     form: Format,
     *,
     prefix: str = "",
+    sampling: Callable[[DiTConfig, int], Mapping[str, Any]] = lambda config, experts: {},
     step: Step = lambda label, done, total: None,
 ) -> Exported:
     """Writes all parts of a model folder into a new folder; every array keeps its type, bit for bit.
 
     form: "original": Wan's own folder, with two experts in `high_noise_model/` and `low_noise_model/`, the DiT in shards of
     about 5 GB, and the content of its `.pth` files in `.safetensors` of the same names; "diffusers": a pipeline; "comfy": one
-    file for each part, the DiT's names behind `prefix`. InputError, before anything is written, for parameters that have no
+    file for each part, the DiT's names behind `prefix`, its heads said nowhere. sampling: how a DiT of this form, or two, is
+    sampled where model.json does not say it. InputError, before anything is written, for parameters that have no
     torch name and for what the form has no words for (`formats.sayable`).
     """
     there = read_manifest(source)["parts"]
@@ -69,6 +72,13 @@ def export(
     tokenizer = source / "tokenizer" if (source / "tokenizer").is_dir() else None
     if form == "comfy" and "umt5" in plans and tokenizer and (tokenizer / SPIECE).is_file():
         plans["umt5"] = _with_spiece(plans["umt5"], tokenizer / SPIECE)
+    how: dict[str, Any] = {}
+    if form == "diffusers" and "dit" in parts:
+        said = {name: value for name, value in (parts["dit"].sampling or {}).items() if value is not None}
+        how = {**sampling(configs["dit"], 1 + ("dit_low" in parts)), **said}
+        if "dit_low" in parts and how.get("boundary") is None:
+            where = f"{source / 'model.json'}: parts.dit.sampling.boundary"
+            raise InputError(f"{where}: not found, expected where the expert for low noise begins")
     real = check_destination(destination, source, sum(nbytes(specs) for specs, _ in plans.values()))
     with files.atomic_folder(real) as folder:
         for part, (specs, read) in plans.items():
@@ -77,7 +87,7 @@ def export(
             copy_tokenizer(tokenizer, folder / TOKENIZERS[form])
         if form == "diffusers" and "dit" in parts:
             present = [*parts, *(["tokenizer"] if tokenizer else [])]
-            for name, said in pipeline_files(configs["dit"], present, parts["dit"].sampling or {}).items():
+            for name, said in pipeline_files(configs["dit"], present, how).items():
                 (folder / name).parent.mkdir(exist_ok=True)
                 _write_json(folder / name, said)
     shapes = [spec.shape for specs, _ in plans.values() for spec in specs.values()]
@@ -119,7 +129,7 @@ def _prefixed(plan: tuple[Specs, Read], prefix: str) -> tuple[Specs, Read]:
 def _with_spiece(plan: tuple[Specs, Read], file: Path) -> tuple[Specs, Read]:
     specs, read = plan
     data = np.frombuffer(file.read_bytes(), np.uint8)
-    more = {"spiece_model": jax.ShapeDtypeStruct(data.shape, data.dtype)}
+    more = {SPIECE_ENTRY: jax.ShapeDtypeStruct(data.shape, data.dtype)}
     return specs | more, lambda name: data if name in more else read(name)
 
 

@@ -8,32 +8,38 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.weights.checkpoint import Checkpoint, open_checkpoint, open_place
 from stage_jax.weights.kinds import KINDS, check_part, part_of
 from stage_jax.weights.places import experts, file_inside, places_in, read_json
-from stage_jax.weights.table import listed
+from stage_jax.weights.table import listed, shown
 
 MODEL_INDEX = "model_index.json"
+SCHEDULER = "scheduler/scheduler_config.json"
 # Part -> its folder in a diffusers pipeline.
 DIFFUSERS = {"dit": "transformer", "dit_low": "transformer_2", "vae": "vae", "umt5": "text_encoder", "clip": "image_encoder"}
 TOKENIZERS = {"original": "google/umt5-xxl", "diffusers": "tokenizer"}  # where umT5's is
+SPIECE = "spiece.model"  # what ComfyUI keeps among umT5's weights
 # The files of a tokenizer that are read or copied, and those of which one has to be there.
-TOKENIZER_FILES = ("tokenizer.json", "spiece.model", "tokenizer_config.json", "special_tokens_map.json")
+TOKENIZER_FILES = ("tokenizer.json", SPIECE, "tokenizer_config.json", "special_tokens_map.json")
 _TOKENS = TOKENIZER_FILES[:2]
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """parts: checkpoints by the names that a model folder has for them. tokenizer: the folder of umT5's, if there is one."""
+    """parts: checkpoints by the names that a model folder has for them. tokenizer: the folder of umT5's, if there is one.
+    sampling: how the DiT likes to be sampled, as far as the files say so (`boundary`, `shift`)."""
 
     parts: Mapping[str, Checkpoint]
     tokenizer: Path | None
+    sampling: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_parts(source: Path) -> Layout:
@@ -52,7 +58,8 @@ def find_parts(source: Path) -> Layout:
         part = part_of(checkpoint)
         if part in parts:
             names = f"{parts[part].files[0].name}, {checkpoint.files[0].name}"
-            raise InputError(f"{source}: found 2 models ({names}) that are {KINDS[part].words}, expected one of them")
+            low = "; of two experts, `stage convert HIGH DST --low LOW` takes both" if part == "dit" else ""
+            raise InputError(f"{source}: found 2 models ({names}) that are {KINDS[part].words}, expected one of them{low}")
         parts[part] = checkpoint
     return Layout(dict(sorted(parts.items(), key=lambda item: [*KINDS].index(item[0]))), _tokenizer(source, "original"))
 
@@ -79,7 +86,25 @@ def _diffusers(source: Path) -> Layout:
         check_part(checkpoint, part)
     if not parts:
         raise InputError(f"{source}: found none of {', '.join(DIFFUSERS.values())}, expected a pipeline")
-    return Layout(parts, _tokenizer(source, "diffusers"))
+    return Layout(parts, _tokenizer(source, "diffusers"), _sampling(source, index))
+
+
+def _sampling(source: Path, index: Mapping[str, Any]) -> dict[str, float]:
+    """What diffusers samples the pipeline with. Many published schedulers have its own shift of 3: so it samples them."""
+    scheduler = read_json(source / SCHEDULER, source) if os.path.lexists(source / SCHEDULER) else {}
+    found = {}
+    for name, said, key, file, most in (
+        ("boundary", index, "boundary_ratio", MODEL_INDEX, 1),
+        ("shift", scheduler, "flow_shift", SCHEDULER, sys.float_info.max),
+    ):
+        value = said.get(key)
+        if value is None:
+            continue
+        if type(value) not in (int, float) or not 0 < value <= most:
+            expected = "a number from 0 to 1" if name == "boundary" else "a positive number"
+            raise InputError(f"{source / file}: {key}: found {shown(value)}, expected {expected}")
+        found[name] = float(value)
+    return found
 
 
 def _tokenizer(source: Path, form: str) -> Path | None:

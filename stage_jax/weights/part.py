@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from stage_jax.errors import InputError
 from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.header import DTYPES
 from stage_jax.weights.kinds import KINDS, Asked
+from stage_jax.weights.layout import Layout
 from stage_jax.weights.shards import Specs
 from stage_jax.weights.strangers import refuse_types
 from stage_jax.weights.stream import load_params
@@ -70,10 +71,12 @@ def torch_part(checkpoint: Checkpoint, part: str, asked: Asked) -> Part:
     return Part(checkpoint, model, config, specs, _table=table, _torch=torch)
 
 
-def torch_parts(checkpoints: Mapping[str, Checkpoint], heads: int | None = None) -> dict[str, Part]:
-    """All parts of a pipeline. InputError also where the two experts differ in size."""
-    asked = Asked(heads, experts=sum(part in ("dit", "dit_low") for part in checkpoints))
-    parts = {part: torch_part(checkpoint, part, asked) for part, checkpoint in checkpoints.items()}
+def torch_parts(layout: Layout, heads: int | None = None) -> dict[str, Part]:
+    """All parts of a pipeline; the layout's sampling is that of `dit`. InputError also where the two experts differ in size."""
+    asked = Asked(heads, experts=sum(part in ("dit", "dit_low") for part in layout.parts))
+    parts = {part: torch_part(checkpoint, part, asked) for part, checkpoint in layout.parts.items()}
+    if "dit" in parts and layout.sampling:
+        parts["dit"] = replace(parts["dit"], sampling=layout.sampling)
     if "dit_low" in parts and parts["dit"].config != parts["dit_low"].config:
         high, low = parts["dit"].checkpoint.where, parts["dit_low"].checkpoint.where
         raise InputError(f"{low}: its sizes are not those of the other expert, {high}")

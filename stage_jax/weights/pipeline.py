@@ -48,7 +48,7 @@ def open_pipeline(path: Path, *, heads: int | None = None) -> Pipeline:
         names = [part for part in KINDS if part in read_manifest(path)["parts"]]
         return Pipeline(path, {part: our_part(path, part) for part in names}, tokenizer if tokenizer.is_dir() else None)
     layout = find_parts(path)
-    return Pipeline(path, torch_parts(layout.parts, heads), layout.tokenizer)
+    return Pipeline(path, torch_parts(layout, heads), layout.tokenizer)
 
 
 def our_part(folder: Path, part: str) -> Part:

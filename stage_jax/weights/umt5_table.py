@@ -13,6 +13,7 @@ from stage_jax.models.stacking import LAYERS, flat_params, repeat_layers
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder
 from stage_jax.weights.table import Entry, Table, linear, unread
 
+SPIECE_ENTRY = "spiece_model"
 _LAYER = "encoder.block.{i}.layer"
 _ATTENTION, _FFN = f"{_LAYER}.0.SelfAttention", f"{_LAYER}.1.DenseReluDense"
 
@@ -36,7 +37,7 @@ UMT5_TABLE: Table = (
     *_linear("ffn.fc2", "down", f"{_FFN}.wo"),
     Entry("norm.weight", "norm.scale", diffusers="encoder.final_layer_norm.weight"),
     unread("encoder.embed_tokens.weight", only="diffusers"),  # tied with shared.weight
-    unread("spiece_model"),  # the tokenizer's file, which ComfyUI keeps among the weights
+    unread(SPIECE_ENTRY),  # the tokenizer's file, which ComfyUI keeps among the weights
 )  # fmt: skip
 
 

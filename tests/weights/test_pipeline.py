@@ -90,16 +90,21 @@ def test_there_and_back(tmp_path: Path, name: str, form: str):
 
 
 def test_comfy_there_and_back(tmp_path: Path):
-    """One file for each part; umT5's has its tokenizer in it, which is left out again by its name."""
+    """One file for each part; umT5's has its tokenizer in it, which is found there again."""
     folder = exported(tmp_path, "i2v", "comfy")
     assert {path.name for path in folder.iterdir()} == FILES["i2v", "comfy"]
     text = load_file(folder / "umt5_xxl.safetensors")
     assert text["spiece_model"].tobytes() == TOKENIZER["spiece.model"] and "shared.weight" in text
-    assert convert(folder, tmp_path / "again", heads=2).parts == ("dit", "vae", "umt5", "clip")
+    assert convert(folder, tmp_path / "again", heads=2).parts == ("dit", "vae", "umt5", "clip", "tokenizer")
+    tokenizer = {path.name: path.read_bytes() for path in (tmp_path / "again" / "tokenizer").iterdir()}
+    assert tokenizer == {"spiece.model": TOKENIZER["spiece.model"]}
+    export(tmp_path / "again", tmp_path / "comfy-again", "comfy")
+    again = sorted(path.read_bytes() for path in (tmp_path / "comfy-again").iterdir())
+    assert again == sorted(path.read_bytes() for path in folder.iterdir())
     for part in PIPELINES["i2v"]:
         assert_identical(arrays(tmp_path / "again", part), arrays(tmp_path / "model", part))
     for part, file in (("vae", "wan_2.1_vae"), ("umt5", "umt5_xxl"), ("clip", "clip_vision_h")):
-        assert convert(folder / f"{file}.safetensors", tmp_path / part).parts == (part,)
+        assert convert(folder / f"{file}.safetensors", tmp_path / part).parts[0] == part
         assert_identical(arrays(tmp_path / part, part), arrays(tmp_path / "model", part))
 
 
@@ -120,6 +125,46 @@ def test_what_diffusers_is_told(tmp_path: Path):
     assert json.loads((tmp_path / "diffusers" / "scheduler" / "scheduler_config.json").read_text())["flow_shift"] == 7.0
 
 
+@pytest.mark.parametrize("said", [{"boundary": 0.3, "shift": 2.0, "guidance": [3.0, 4.0]}, None])
+def test_diffusers_keeps_how_two_experts_are_sampled(tmp_path: Path, said: dict | None):
+    """What model.json says goes there and back; where it says nothing, the release's is written."""
+    for part in ("dit", "dit_low"):
+        config = PIPELINES["a14b"][part]
+        write_part(tmp_path / "model", part, config, random(part, config), sampling=said if part == "dit" else None)
+    assert cli.main(["export", str(tmp_path / "model"), str(tmp_path / "there"), "--format", "diffusers"]) == 0
+    expected = {"boundary": 0.3, "shift": 2.0} if said else {"boundary": 0.875, "shift": 12.0}
+    assert json.loads((tmp_path / "there/model_index.json").read_text())["boundary_ratio"] == expected["boundary"]
+    assert open_pipeline(tmp_path / "there").part("dit").sampling == expected
+    convert(tmp_path / "there", tmp_path / "again", sampling=lambda model: {"boundary": 0.5, "steps": 9})
+    kept = open_pipeline(tmp_path / "again").part("dit")
+    assert kept.sampling == expected | ({"steps": 9} if kept.model else {})
+
+
+def test_two_experts_without_a_boundary_are_not_exported_to_diffusers(tmp_path: Path):
+    for part in ("dit", "dit_low"):
+        write_part(tmp_path / "model", part, PIPELINES["a14b"][part], random(part, PIPELINES["a14b"][part]))
+    with pytest.raises(InputError, match=r"sampling\.boundary: not found"):
+        export(tmp_path / "model", tmp_path / "there", "diffusers")
+    assert not (tmp_path / "there").exists()
+
+
+def test_two_experts_of_comfy(tmp_path: Path):
+    """Their folder is refused with the way to take both."""
+    folder = exported(tmp_path, "a14b", "comfy")
+    with pytest.raises(InputError, match=r"a Wan DiT, expected one of them; of two experts, .*--low LOW"):
+        convert(folder, tmp_path / "again", heads=2)
+    high, low = sorted(folder.glob("*-noise.safetensors"))
+    assert convert(high, tmp_path / "again", low=low, heads=2).parts == ("dit", "dit_low")
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(9, np.float32), np.zeros((3, 3), np.uint8), np.zeros(0, np.uint8)])
+def test_a_tokenizer_among_the_weights_that_is_none(tmp_path: Path, wrong: np.ndarray):
+    folder = exported(tmp_path, "ti2v", "comfy")
+    change("umt5_xxl.safetensors", spiece_model=wrong)(folder)
+    with pytest.raises(InputError, match="umt5_xxl.safetensors: spiece_model is .*, expected 1 to"):
+        convert(folder, tmp_path / "again", heads=2)
+
+
 @pytest.mark.parametrize("form", ["model", *FORMS])
 def test_open_pipeline(tmp_path: Path, name: str, form: str):
     """The same parts, configurations and arrays from all three, in our layout; hashes where there are some."""
@@ -133,7 +178,8 @@ def test_open_pipeline(tmp_path: Path, name: str, form: str):
         assert found.sha256 == (part_hash(where, part) if form == "model" else None)
         assert_identical({path: found.read(path) for path in found.specs}, {path: ours.read(path) for path in ours.specs})
     assert (pipeline.tokenizer / "spiece.model").read_bytes() == TOKENIZER["spiece.model"]
-    assert pipeline.part("dit").sampling == ({"shift": 7.0, "boundary": 0.875} if form == "model" else None)
+    boundary = {"boundary": 0.875} if form == "model" or name == "a14b" else {}
+    assert pipeline.part("dit").sampling == (None if form == "original" else {"shift": 7.0} | boundary)
 
 
 @pytest.mark.parametrize("form", ["model", *FORMS])
@@ -210,6 +256,9 @@ WRONG = {
     "truncated": ("original", cut(VAE_FILE), "Wan2.1_VAE.safetensors: "),
     "truncated pickle": ("original", pickled_and_cut, "Wan2.1_VAE.pth: not a file of torch.save"),
     "a LoRA beside": ("original", lambda f: save_file({"x.lora_A.weight": ZEROS}, f / "x.safetensors"), "looks like a LoRA"),
+    "a boundary of 2": ("diffusers", say("model_index.json", boundary_ratio=2), "boundary_ratio: found 2, expected a number"),
+    "a shift of words": ("diffusers", say("scheduler/scheduler_config.json", flow_shift="big"), "flow_shift: found 'big'"),
+    "an endless shift": ("diffusers", say("scheduler/scheduler_config.json", flow_shift=float("inf")), "flow_shift: found inf"),
     "an entry too few": ("original", change(VAE_FILE, **{"conv1.bias": None}), "1 entries do not fit: conv1.bias is missing"),
     "an entry too many": ("original", change(T5, **{"decoder.x": ZEROS}), "1 entries do not fit: decoder.x is not known"),
     "another shape": ("original", change(T5, **{"norm.weight": ZEROS}), "norm.weight is [3], expected [24]"),
