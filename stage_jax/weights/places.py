@@ -51,8 +51,8 @@ def experts(path: Path) -> dict[str, Path]:
 
 def find(path: Path) -> Place:
     """The files of one checkpoint; of a folder, those that bear the name of Wan's DiT, else those that are safetensors, where
-    there are any. InputError if
-    there are none, if there are several checkpoints, if files are missing, or if one lies elsewhere."""
+    there are any. InputError if there are none, if there are several checkpoints, if files are missing, or if one lies
+    elsewhere."""
     real = _real(path)
     if real.is_file():
         return Place(path, (path,), {})
