@@ -96,12 +96,16 @@ def model_type(config: DiTConfig) -> str:
     return "ti2v" if config.out_channels == DITS["wan2.2-ti2v-5b"].out_channels else "t2v"
 
 
+def released_heads(dim: int) -> int | None:
+    """Those of Wan's models of that width, if there are any."""
+    return next((config.heads for config in DITS.values() if config.dim == dim == _HEAD_WIDTH * config.heads), None)
+
+
 def _heads(checkpoint: Checkpoint, dim: int, asked: int | None) -> int:
     said = {name: checkpoint.config[name] for name in _HEADS if checkpoint.config.get(name) is not None}
     if wrong := [f"{name} {shown(value)}" for name, value in said.items() if asked is not None and value != asked]:
         raise InputError(f"{checkpoint.where}: config.json says {', '.join(wrong)}, --heads says {asked}")
-    released = {config.dim: config.heads for config in DITS.values() if config.dim == _HEAD_WIDTH * config.heads}
-    heads = next(iter(said.values()), released.get(dim) if asked is None else asked)
+    heads = next(iter(said.values()), released_heads(dim) if asked is None else asked)
     if heads is None:
         beside = ", or a config.json beside" if checkpoint.where.is_dir() else ""
         raise InputError(f"{checkpoint.where}: the weights do not say how many heads they have; --heads does{beside}")

@@ -55,8 +55,9 @@ def export(
 
     form: "original": Wan's own folder, with two experts in `high_noise_model/` and `low_noise_model/`, the DiT in shards of
     about 5 GB, and the content of its `.pth` files in `.safetensors` of the same names; "diffusers": a pipeline; "comfy": one
-    file for each part, the DiT's names behind `prefix`, its heads said nowhere. sampling: how a DiT of this form, or two, is
-    sampled where model.json does not say it. InputError, before anything is written, for parameters that have no
+    file for each part, the DiT's names behind `prefix`, its heads said nowhere (`convert` asks for
+    them unless a model of Wan's has that width). sampling: how a DiT of this form, or two, is sampled where model.json does
+    not say it. InputError, before anything is written, for parameters that have no
     torch name and for what the form has no words for (`formats.sayable`).
     """
     there = read_manifest(source)["parts"]

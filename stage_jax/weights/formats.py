@@ -14,7 +14,7 @@ from stage_jax.models.umt5 import UMT5Config
 from stage_jax.models.vae_config import VAEConfig
 from stage_jax.models.zoo import DITS
 from stage_jax.weights.clip_detect import clip_json, heads_of_width
-from stage_jax.weights.detect import model_type
+from stage_jax.weights.detect import model_type, released_heads
 from stage_jax.weights.layout import DIFFUSERS
 from stage_jax.weights.places import EXPERTS, STEM
 from stage_jax.weights.table import Naming, shown
@@ -28,7 +28,7 @@ _UMT5 = ("models_t5_umt5-xxl-enc-bf16", "umt5_xxl")
 _CLIP = ("models_clip_open-clip-xlm-roberta-large-vit-huge-14", "clip_vision_h")
 # Fields that a reader of the format does not learn, and takes to be as in the published models.
 _LOST = {
-    "dit": {"original": ("theta",), "diffusers": ("theta", "text_len"), "comfy": ("theta", "text_len", "eps")},
+    "dit": {"original": ("theta",), "diffusers": ("theta", "text_len"), "comfy": ("theta", "text_len", "eps", "heads")},
     "vae": {"original": ("latent_mean", "latent_std"), "diffusers": (), "comfy": ("latent_mean", "latent_std")},
     "umt5": {"original": ("max_distance", "eps"), "diffusers": (), "comfy": ("max_distance", "eps")},
     "clip": {"original": ("heads", "eps"), "diffusers": (), "comfy": ("heads", "eps")},
@@ -79,6 +79,8 @@ def sayable(where: Path, form: Format, part: str, config: Any) -> Any:
 
 
 def _usual(config: Any, name: str) -> Any:
+    if name == "heads" and isinstance(config, DiTConfig):
+        return released_heads(config.dim) or config.heads  # at other widths a reader has to be told
     if name == "heads":
         return heads_of_width(config.dim)
     if name in ("latent_mean", "latent_std"):

@@ -216,6 +216,7 @@ def test_a_model_folder_that_contradicts_itself(tmp_path: Path):
         ("diffusers", {"text_len": 4}, "text_len: found 4, expected 512, since the format diffusers"),
         ("comfy", {"text_len": 4}, "text_len: found 4, expected 512, since the format comfy"),
         ("comfy", {"eps": 1e-5, "text_len": 512}, "eps: found 1e-05, expected 1e-06"),
+        ("comfy", {"dim": 1536, "heads": 24, "text_len": 512}, "heads: found 24, expected 12, since the format comfy"),
     ],
 )
 def test_what_a_format_cannot_say(tmp_path: Path, form: Format, changes: dict, message: str):
