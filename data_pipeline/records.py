@@ -1,15 +1,19 @@
 """Stories as TFDS records (ArrayRecord), written and read without TensorFlow: one example is one story.
 
-The frames of an example are, shot after shot, the start frame, the end frame and a constant number of interior frames.
+The frames of an example are, shot after shot, the start frame, the end frame and a constant number of interior frames. Its
+preferences are pairs that are worse than the true pair of their shot, and why.
 """
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import dataclasses
+import itertools
 import json
 import operator
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -24,7 +28,10 @@ from stage_jax.story.types import story_to_json
 
 FORMAT = "stage_jax.records/1"
 LICENCE = "Apache-2.0"  # of the toy world's pictures
-TEXTS = ("story", "truth", "split", "source", "licence")
+TEXTS = ("story", "truth", "split", "source", "licence", "preferences")
+PICTURES = ("frames", "clips", "rejected")
+FIELDS = (*TEXTS, *PICTURES, "shots")
+LATER = ("preferences", "rejected")  # fields that records of this format written earlier do not have
 
 Progress = Callable[[int, int], None]
 
@@ -33,7 +40,9 @@ Progress = Callable[[int, int], None]
 class Example:
     """One story. frames: of all shots after one another; clips: likewise, with no frames at all if there are none.
 
-    story: JSON of a Story. truth: JSON of what is known exactly, "{}" if nothing is.
+    story: JSON of a Story. truth: JSON of what is known exactly, "{}" if nothing is. preferences: JSON of a list of
+    {"shot": index, "why": ...}; frames 2 k and 2 k + 1 of `rejected` are the pair that preference k rejects; it chooses the
+    shot's own.
     """
 
     story: str
@@ -44,6 +53,8 @@ class Example:
     frames: UInt8[np.ndarray, "frames h w 3"]
     clips: UInt8[np.ndarray, "clip_frames h w 3"]
     shots: int
+    preferences: str = "[]"
+    rejected: UInt8[np.ndarray, "rejected_frames h w 3"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,18 +77,10 @@ class StageRecords(tfds.core.GeneratorBasedBuilder):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        pictures = (None, self._shape.height, self._shape.width, 3)
         return tfds.core.DatasetInfo(
             builder=self,
             description="Stories: shots with start, end and interior frames.",
-            features=tfds.features.FeaturesDict(
-                {
-                    **{name: tfds.features.Text() for name in TEXTS},
-                    "frames": tfds.features.Tensor(shape=pictures, dtype=np.uint8, encoding="zlib"),
-                    "clips": tfds.features.Tensor(shape=pictures, dtype=np.uint8, encoding="zlib"),
-                    "shots": np.int64,
-                }
-            ),
+            features=_features(self._shape.height, self._shape.width),
             metadata=tfds.core.MetadataDict(format=FORMAT, **dataclasses.asdict(self._shape), about=dict(self._about)),
             disable_shuffling=True,
         )
@@ -89,11 +92,23 @@ class StageRecords(tfds.core.GeneratorBasedBuilder):
         """Says nothing: the base class names the folder that is about to be renamed."""
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-        return {name: self._generate_examples(examples) for name, examples in self._splits.items()}
+        return {name: self._generate_examples(examples, name) for name, examples in self._splits.items()}
 
-    def _generate_examples(self, examples: Iterable[Example]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _generate_examples(self, examples: Iterable[Example], split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        key = -1
+        none = np.zeros((0, self._shape.height, self._shape.width, 3), np.uint8)
         for key, example in enumerate(examples):
-            yield key, {field.name: getattr(example, field.name) for field in dataclasses.fields(example)}
+            values = {field.name: getattr(example, field.name) for field in dataclasses.fields(example)}
+            yield key, values | {"rejected": none if example.rejected is None else example.rejected}
+        if key < 0:
+            raise InputError(f"records: found no example for split {split!r}, expected 1 or more")
+
+
+def _features(height: int | None, width: int | None) -> tfds.features.FeaturesDict:
+    pictures = tfds.features.Tensor(shape=(None, height, width, 3), dtype=np.uint8, encoding="zlib")
+    return tfds.features.FeaturesDict(
+        {name: tfds.features.Text() for name in TEXTS} | dict.fromkeys(PICTURES, pictures) | {"shots": np.int64}
+    )
 
 
 def write_records(
@@ -174,45 +189,78 @@ def write_toy_records(
 class RecordSource:
     """Random access to one split, as Grain wants it; may be sent to other processes.
 
-    An item is a dict: `story`, `truth`, `split`, `source`, `licence` as str; `shots` as int; `frames` uint8
+    An item is a dict: `story`, `truth`, `split`, `source`, `licence`, `preferences` as str; `shots` as int; `frames` uint8
     [shots * (2 + interior), H, W, 3], of each shot the start, the end and the interior frames; `clips` uint8
-    [shots * clip_frames, H, W, 3], no frames without clips. `metadata` says interior, clip_frames and more.
+    [shots * clip_frames, H, W, 3], no frames without clips; `rejected` uint8 [2 * preferences, H, W, 3]. `metadata` says
+    interior, clip_frames and more. fields: those that are read; most of the time goes into pictures.
     """
 
-    def __init__(self, directory: str | Path, split: str):
-        self.directory, self.split = str(directory), split
-        self._open()
-
-    def _open(self) -> None:
+    def __init__(self, directory: str | Path, split: str, fields: Sequence[str] = FIELDS):
+        self.directory, self.split, self.fields = str(directory), split, tuple(fields)
         builder = _builder(self.directory)
         if self.split not in builder.info.splits:
             have = ", ".join(builder.info.splits)
             raise InputError(f"{self.directory}: found no split {self.split!r}, expected one of {have}")
+        self.info = builder.info.splits[self.split]
+        if not self.info.num_examples:
+            raise InputError(f"{self.directory}: found no record in split {self.split!r}, expected 1 or more")
         self.metadata = dict(builder.info.metadata)
-        self._data = builder.as_data_source(split=self.split)
+        stored = _check_schema(self.directory, dict(builder.info.features.items()), self.metadata)
+        self._read = tfds.features.FeaturesDict({name: stored[name] for name in self.fields if name in stored})
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        with self._whole_files():
+            self._data = builder.as_data_source(split=self.split, deserialize_method=raw)
 
-    def __getstate__(self) -> dict[str, str]:
-        return {"directory": self.directory, "split": self.split}
-
-    def __setstate__(self, state: dict[str, str]) -> None:
-        self.__init__(**state)
+    def __reduce__(self) -> tuple:
+        return RecordSource, (self.directory, self.split, self.fields)
 
     def __repr__(self) -> str:
         return f"RecordSource({self.directory!r}, {self.split!r})"
 
     def __len__(self) -> int:
-        return len(self._data)
+        return self.info.num_examples
 
     def __getitem__(self, index: SupportsIndex) -> dict[str, Any]:
         if not 0 <= operator.index(index) < len(self):  # ends a plain `for` over the source
             raise IndexError(f"{self!r}: found index {index}, expected 0 to {len(self) - 1}")
-        record = self._data[index]
-        return {
-            **{name: bytes(record[name]).decode() for name in TEXTS},
-            "frames": np.asarray(record["frames"]),
-            "clips": np.asarray(record["clips"]),
-            "shots": int(record["shots"]),
-        }
+        with self._whole_files(operator.index(index)):
+            record = self._read.deserialize_example_np(self._data[index])
+        return {name: self._value(name, record) for name in self.fields}
+
+    def _value(self, name: str, record: dict[str, Any]) -> Any:
+        if name in TEXTS:
+            return bytes(record[name]).decode() if name in record else "[]"
+        if name in PICTURES:
+            none = (0, self.metadata["height"], self.metadata["width"], 3)
+            return np.asarray(record[name]) if name in record else np.zeros(none, np.uint8)
+        return int(record[name])
+
+    @contextlib.contextmanager
+    def _whole_files(self, index: int = 0) -> Iterator[None]:
+        """InputError that names the file that record `index` is in, for what ArrayRecord (which checks its hashes) and
+        TFDS raise on a file that is cut short, damaged or another's."""
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            shard = bisect.bisect_right(list(itertools.accumulate(self.info.shard_lengths)), index)
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"{self.info.filepaths[shard]}: record {index} cannot be read ({reason}), expected a whole file"
+            ) from error
+
+
+def _check_schema(directory: str, stored: Mapping[str, Any], metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The features of a data set, if they are those that are read: InputError names the first that is not."""
+    for name, wanted in _features(metadata.get("height"), metadata.get("width")).items():
+        found = stored.get(name)
+        if found is None and name in LATER:
+            continue
+        if found is None or (found.np_dtype, found.shape) != (wanted.np_dtype, wanted.shape):
+            told = "nothing" if found is None else f"{np.dtype(found.np_dtype).name} {found.shape}"
+            raise InputError(
+                f"{directory}: field {name!r}: found {told}, expected {np.dtype(wanted.np_dtype).name} {wanted.shape}"
+            )
+    return stored
 
 
 def _builder(directory: str) -> tfds.core.DatasetBuilder:
@@ -232,6 +280,6 @@ def _builder(directory: str) -> tfds.core.DatasetBuilder:
     return builder
 
 
-def open_records(directory: str | Path, split: str) -> RecordSource:
+def open_records(directory: str | Path, split: str, fields: Sequence[str] = FIELDS) -> RecordSource:
     """Opens one split of a folder of records. Raises InputError on a folder or split that is not there or not ours."""
-    return RecordSource(directory, split)
+    return RecordSource(directory, split, fields)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
 import pickle
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import grain
@@ -145,3 +148,91 @@ def test_records_of_other_formats_are_refused(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(InputError, match="expected 'stage_jax.records/1'"):
         open_records(tmp_path / "r", "train")
+
+
+def test_only_the_fields_asked_for_are_read(folder):
+    few, whole = open_records(folder, "train", ("shots", "frames")), open_records(folder, "train")
+    assert set(few[1]) == {"shots", "frames"} and set(pickle.loads(pickle.dumps(few))[1]) == {"shots", "frames"}
+    np.testing.assert_array_equal(few[1]["frames"], whole[1]["frames"])
+
+
+def test_preferences_come_back_as_they_went_in(tmp_path):
+    example = toy_example(world.random_story(0), clips=False)
+    worse = np.arange(2 * 64 * 64 * 3, dtype=np.uint8).reshape(2, 64, 64, 3)
+    told = dataclasses.replace(example, preferences='[{"shot": 1, "why": "broken cut"}]', rejected=worse)
+    write_records(tmp_path / "r", {"train": [told, example]}, records.Shape(64, 64, 2, 0), {})
+    source = open_records(tmp_path / "r", "train")
+    assert json.loads(source[0]["preferences"]) == [{"shot": 1, "why": "broken cut"}]
+    np.testing.assert_array_equal(source[0]["rejected"], worse)
+    assert source[1]["preferences"] == "[]" and source[1]["rejected"].shape == (0, 64, 64, 3)
+
+
+def test_records_from_before_there_were_preferences_are_read(folder, tmp_path, monkeypatch):
+    features = records._features
+    monkeypatch.setattr(records, "_features", lambda *size: without(features(*size), records.LATER))
+    monkeypatch.setattr(records.StageRecords, "_generate_examples", lambda self, examples, _: (
+        (key, {name: getattr(example, name) for name in self.info.features}) for key, example in enumerate(examples)
+    ))  # fmt: skip
+    write_toy_records(tmp_path / "old", {"train": 1}, seed=10)
+    monkeypatch.undo()
+    old, new = open_records(tmp_path / "old", "train"), open_records(folder, "train")
+    assert old[0].keys() == new[0].keys() and old[0]["truth"] == new[0]["truth"]
+    assert old[0]["preferences"] == "[]" and old[0]["rejected"].shape == (0, 64, 64, 3)
+
+
+def without(features, names):
+    return type(features)({name: feature for name, feature in features.items() if name not in names})
+
+
+@pytest.mark.parametrize("damage", ["half", "nothing", "missing", "middle"])
+def test_a_damaged_file_is_named_in_one_line(folder, tmp_path, damage):
+    shutil.copytree(folder, tmp_path / "r")
+    (file,) = (tmp_path / "r").glob("*train.array_record*")
+    data = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "middle":
+        at = len(data.rstrip(b"\0")) // 3
+        file.write_bytes(data[:at] + b"\7" * 4000 + data[at + 4000 :])
+    else:
+        file.write_bytes(data[: len(data) // 2] if damage == "half" else b"")
+    with pytest.raises(InputError, match=r"record \d cannot be read \(.*\), expected a whole file") as caught:
+        list(open_records(tmp_path / "r", "train"))
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+    assert len(list(open_records(tmp_path / "r", "validation"))) == 2  # the other files are whole
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (None, r"field 'frames': found nothing, expected uint8 \(None, 64, 64, 3\)"),
+        (np.float32, r"field 'frames': found float32 \(None, 64, 64, 3\), expected uint8"),
+    ],
+)
+def test_another_schema_is_refused(folder, tmp_path, field, message):
+    shutil.copytree(folder, tmp_path / "r")
+    path = tmp_path / "r" / "features.json"
+    schema = json.loads(path.read_text())
+    if field is None:
+        del schema["featuresDict"]["features"]["frames"]
+    else:
+        schema["featuresDict"]["features"]["frames"]["tensor"]["dtype"] = np.dtype(field).name
+    path.write_text(json.dumps(schema))
+    with pytest.raises(InputError, match=message) as caught:
+        open_records(tmp_path / "r", "train")
+    assert str(tmp_path / "r") in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_empty_split_is_neither_written_nor_read(folder, tmp_path):
+    example = toy_example(world.random_story(0), clips=False)
+    with pytest.raises(InputError, match=r"no example for split 'test', expected 1 or more"):
+        write_records(tmp_path / "r", {"train": [example], "test": []}, records.Shape(64, 64, 2, 0), {})
+    assert list(tmp_path.iterdir()) == []
+    shutil.copytree(folder, tmp_path / "r")
+    info = tmp_path / "r" / "dataset_info.json"
+    told = json.loads(info.read_text())
+    told["splits"][1]["shardLengths"] = ["0"]
+    info.write_text(json.dumps(told))
+    with pytest.raises(InputError, match=r"r: found no record in split 'validation', expected 1 or more") as caught:
+        open_records(Path(tmp_path / "r"), "validation")
+    assert "\n" not in str(caught.value)
