@@ -6,7 +6,8 @@ import grain
 import numpy as np
 import pytest
 
-from data_pipeline.loader import clip_windows, examples, mirrored, stills
+from data_pipeline.loader import WHOLE, Bucket, Share, batches, bucketed, clip_windows, examples, mirrored, stills
+from stage_jax.errors import InputError
 
 LENGTH, STORIES = 6, 5
 
@@ -92,3 +93,52 @@ def test_mirrored_half_of_the_time():
     picture, rng = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3), np.random.default_rng(0)
     flips = [not np.array_equal(mirrored(picture, rng), picture) for _ in range(400)]
     assert 150 < sum(flips) < 250
+
+
+def numbers(count: int, seed: int = 0) -> grain.MapDataset:
+    """Examples of (which of `count`, a random number)."""
+    return examples(range(count), seed, lambda item, rng: np.array([item, rng.integers(1 << 30)]))
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_the_shares_of_all_processes_are_the_batches_of_one(processes: int):
+    """13 examples and batches of 8, so that batches lie across epochs and the order of rows is seen."""
+    whole = numbers(13).batch(8)
+    shares = [batches(numbers(13), 8, Share(process, processes)) for process in range(processes)]
+    for step in (0, 1, 2, 50, 16_000):
+        rows = [share[step] for share in shares]
+        assert {len(part) for part in rows} == {8 // processes}
+        np.testing.assert_array_equal(np.concatenate(rows), whole[step])
+    assert {len(share) for share in shares} == {len(whole)}
+
+
+def test_rows_that_cannot_be_shared_out():
+    with pytest.raises(InputError, match="a batch of 6: found 4 processes, expected a number that divides it"):
+        batches(numbers(13), 6, Share(0, 4))
+
+
+def bucketed_numbers(share: Share = WHOLE) -> grain.MapDataset:
+    """Three times as many small examples as large ones, in batches of 4 and of 2."""
+    large = examples(range(100, 110), 1, lambda item, rng: np.full((2, 2), item))
+    small = examples(range(30), 2, lambda item, rng: np.full((1, 1), item))
+    return bucketed([Bucket(small, 30, 4), Bucket(large, 10, 2)], share)
+
+
+def test_a_batch_is_of_one_bucket_and_all_examples_come_up_alike():
+    seen: dict[int, int] = {}
+    whole = bucketed_numbers()
+    for step in range(125):
+        batch = whole[step]
+        assert batch.shape in ((4, 1, 1), (2, 2, 2))
+        for item in batch[:, 0, 0]:
+            seen[int(item)] = seen.get(int(item), 0) + 1
+    assert set(seen) == {*range(30), *range(100, 110)}
+    assert max(seen.values()) - min(seen.values()) <= 2  # whatever bucket they are in
+
+
+def test_processes_are_in_the_same_bucket_at_every_step():
+    halves = [bucketed_numbers(Share(process, 2)) for process in (0, 1)]
+    whole = bucketed_numbers()
+    for step in range(30):
+        np.testing.assert_array_equal(np.concatenate([half[step] for half in halves]), whole[step])
