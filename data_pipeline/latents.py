@@ -1,47 +1,42 @@
-"""Latents of a data set's pictures, computed once: what STEP2 and the filler train on.
-
-A cache names the VAE weights that made it; a reader refuses a cache made by others. It lies beside the records:
+"""Latents of a data set's pictures, computed once: what STEP2, the filler and their relatives train on.
 
     DIR/latents/<split>-<kind>/index.json     stories, first shot of each, VAE hash
-    DIR/latents/<split>-<kind>/latents.npy    float16: pairs [shots, 2, C, h, w]; clips [shots, 2, C, t, h, w]
+    DIR/latents/<split>-<kind>/latents.npy    float16 [entries, n, C, (t,) h, w]
 
-A clip's two entries are the clip itself and its condition, [first, grey ..., last], as `recipes.wan` builds it.
+| kind | entries | n |
+| --- | --- | --- |
+| pairs | shots | start and end frame |
+| interior | shots | the interior frames, in order of time: what DPO's negatives are drawn from |
+| rejected | preferences | start and end frame of the pair that is rejected |
+| clips | shots | the clip and its condition, [first, grey ..., last], as `recipes.wan` builds it |
+| altered | shots | the clip, altered as OneStory's shot inflation does it (`triplets.altered`) |
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Float, Float16
+from jaxtyping import Float
 
+from data_pipeline.cache import Latents, open_cache, told_stories
 from data_pipeline.records import RecordSource, open_records
-from stage_jax import files
+from data_pipeline.triplets import altered
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import with_params
 from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
-from stage_jax.story.types import Story, story_from_json
 from stage_jax.weights.folder import part_hash, read_part
 
-Kind = Literal["pairs", "clips"]
+Kind = Literal["pairs", "interior", "rejected", "clips", "altered"]
 Progress = Callable[[int, int], None]
 FRAMES = 68  # encoded at once: 68 stills or 4 clips; larger batches leave the processor's caches
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Latents:
-    """An opened cache. stories: in record order. first_shot: where each story's shots begin in `latents`."""
-
-    stories: tuple[Story, ...]
-    first_shot: tuple[int, ...]
-    latents: Float16[np.ndarray, "shots 2 *rest"]
+STILLS = ("pairs", "interior", "rejected")
 
 
 def open_latents(
@@ -49,39 +44,38 @@ def open_latents(
 ) -> Latents:
     """The latents of the first `stories` stories of a split (all by default) under the VAE of `model`; made if missing.
 
-    InputError if the cache that is there was made by other weights."""
+    InputError if the cache that is there was made by other weights, or if the records have no such pictures."""
     folder = records_dir / "latents" / f"{split}-{kind}"
     records = open_records(records_dir, split)
     count = len(records) if stories is None else min(stories, len(records))
-    if not folder.exists():
-        with files.atomic_folder(folder) as building:
-            _build(building, records, count, kind, model, progress)
-    index = json.loads((folder / "index.json").read_text())
-    if index["vae"] != part_hash(model, "vae"):
-        raise InputError(f"{folder}: made by another VAE ({index['vae'][:12]}) than {model}'s; remove it to make it anew")
-    if len(index["stories"]) != count:
-        raise InputError(f"{folder}: holds {len(index['stories'])} stories, expected {count}; remove it to make it anew")
-    where = str(folder / "index.json")
-    told = tuple(story_from_json(story, where) for story in index["stories"])
-    return Latents(told, tuple(index["first_shot"]), np.load(folder / "latents.npy", mmap_mode="r"))
+    made_by = {"vae": part_hash(model, "vae")}
+    index = open_cache(folder, made_by, lambda building: _build(building, records, count, kind, model, progress))
+    told = told_stories(folder, index, count)
+    rows = tuple(index.get("shot_rows", ()))
+    return Latents(told, tuple(index["first_shot"]), np.load(folder / "latents.npy", mmap_mode="r"), rows)
 
 
 def _build(
     folder: Path, records: RecordSource, count: int, kind: Kind, model: Path, progress: Progress | None
-) -> None:
+) -> dict[str, Any]:
     config, params = read_part(model, "vae", VAEConfig)
     vae = nnx.eval_shape(lambda: VAE(config, nnx.Rngs(0)))
     encode = jax.jit(lambda params, video: with_params(vae, params).encode(video))
-    index: dict = {"vae": part_hash(model, "vae"), "stories": [], "first_shot": []}
+    index: dict = {"stories": [], "first_shot": []} | ({"shot_rows": []} if kind == "rejected" else {})
+    shots = videos = 0
 
     def pictures() -> Iterator[np.ndarray]:
-        shots = 0
+        nonlocal shots, videos
         for i in range(count):
             record = records[i]
             index["stories"].append(json.loads(record["story"]))
             index["first_shot"].append(shots)
+            if kind == "rejected":
+                index["shot_rows"] += [shots + preference["shot"] for preference in json.loads(record["preferences"])]
+            for video in _inputs(record, kind, shots):
+                videos += 1
+                yield video
             shots += record["shots"]
-            yield from _inputs(record, kind)
             if progress:
                 progress(i + 1, count)
 
@@ -90,28 +84,37 @@ def _build(
         return encode(params, video.astype(np.float32) / 127.5 - 1)
 
     latents = [np.asarray(z[:n], np.float16) for z, n in _batched(pictures(), encode_pixels)]
+    if not latents:
+        raise InputError(f"{records.directory}: found no {kind} pictures in split {records.split!r}, expected some")
     joined = np.concatenate(latents)
-    joined = joined[:, :, 0] if kind == "pairs" else joined
-    np.save(folder / "latents.npy", joined.reshape(-1, 2, *joined.shape[1:]))
-    (folder / "index.json").write_text(json.dumps(index))
+    joined = joined[:, :, 0] if kind in STILLS else joined
+    entries = len(index["shot_rows"]) if kind == "rejected" else shots
+    np.save(folder / "latents.npy", joined.reshape(entries, videos // entries, *joined.shape[1:]))
+    return index
 
 
-def _inputs(record: dict, kind: Kind) -> Iterator[np.ndarray]:
-    """What is encoded for each shot: its two frames as stills, or its clip and the clip's condition."""
+def _inputs(record: dict, kind: Kind, row: int) -> Iterator[np.ndarray]:
+    """What is encoded of a story, each a still or a clip. row: of its first shot among all shots."""
+    if kind == "rejected":
+        yield from record["rejected"][:, None]
+        return
     for shot in range(record["shots"]):
-        if kind == "pairs":
-            start = shot * (len(record["frames"]) // record["shots"])
-            yield record["frames"][start : start + 1]
-            yield record["frames"][start + 1 : start + 2]
-        else:
-            length = len(record["clips"]) // record["shots"]
-            if not length:
-                raise InputError("these records hold no clips; make them with clips to train a filler")
-            clip = record["clips"][shot * length : (shot + 1) * length]
-            grey = np.full_like(clip, 127.5, dtype=np.float32)
-            grey[0], grey[-1] = clip[0], clip[-1]
-            yield clip.astype(np.float32)
-            yield grey
+        if kind in STILLS:
+            length = len(record["frames"]) // record["shots"]
+            frames = record["frames"][shot * length : (shot + 1) * length, None]
+            yield from frames[:2] if kind == "pairs" else frames[2:]
+            continue
+        length = len(record["clips"]) // record["shots"]
+        if not length:
+            raise InputError("these records hold no clips; make them with clips to train a filler")
+        clip = record["clips"][shot * length : (shot + 1) * length]
+        if kind == "altered":
+            yield altered(clip, np.random.default_rng(row + shot)).astype(np.float32)
+            continue
+        grey = np.full_like(clip, 127.5, dtype=np.float32)
+        grey[0], grey[-1] = clip[0], clip[-1]
+        yield clip.astype(np.float32)
+        yield grey
 
 
 def _batched(videos: Iterator[np.ndarray], encode: Callable) -> Iterator[tuple[Float[jax.Array, "b c t h w"], int]]:

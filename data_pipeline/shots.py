@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import SupportsIndex
 
 import grain
 import numpy as np
 
-from data_pipeline.latents import Latents
+from data_pipeline.cache import Latents
 from data_pipeline.loader import examples
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.recipes.memory import bank_frames, fill_slots, pack
@@ -49,32 +50,46 @@ class ShotSource:
         return {"memory_latents": latents, "memory_valid": valid, "memory_hints": hints}
 
 
-def pair_examples(source: ShotSource, slots: int, dropout: dict[str, float], seed: int) -> grain.MapDataset:
+def pair_examples(
+    source: ShotSource, slots: int, dropout: dict[str, float], seed: int, longest: int | None = None
+) -> grain.MapDataset:
     """pair [2, C, h, w], ids and mask [L], memory_latents [slots, C, h, w], memory_valid [slots], memory_hints.
 
-    dropout: `caption` puts the empty caption in its place, `history` hides all memory, `pair` hides each earlier shot."""
-
-    def pick(where: tuple[int, int], rng: np.random.Generator) -> Batch:
-        story, shot = where
-        ids, mask = source.caption(story, shot, rng.random() < dropout["caption"])
-        blank = rng.random() < dropout["history"]
-        kept = [not blank and rng.random() >= dropout["pair"] for _ in range(shot)]
-        memory = source.memory(story, shot, kept, slots)
-        pair = source.cache.latents[source.cache.first_shot[story] + shot]
-        return {"pair": pair.astype(np.float32), "ids": ids, "mask": mask} | memory
-
-    return examples(source, seed, pick)
+    dropout: `caption` puts the empty caption in its place, `history` hides all memory, `pair` hides each earlier shot.
+    longest: the history is the last 0 to `longest` shots, each number as often (STAGE does not say; 5 is its demo's); None:
+    all of them."""
+    return examples(source, seed, functools.partial(pair_example, source, slots, dropout, longest))
 
 
 def clip_examples(source: ShotSource, caption_dropout: float, seed: int) -> grain.MapDataset:
     """clip and condition [C, t, h, w], ids and mask [L]."""
+    return examples(source, seed, functools.partial(_clip, source, caption_dropout))
 
-    def pick(where: tuple[int, int], rng: np.random.Generator) -> Batch:
-        story, shot = where
-        ids, mask = source.caption(story, shot, rng.random() < caption_dropout)
-        clip, condition = source.cache.latents[source.cache.first_shot[story] + shot]
-        return {
-            "clip": clip.astype(np.float32), "condition": condition.astype(np.float32), "ids": ids, "mask": mask,
-        }  # fmt: skip
 
-    return examples(source, seed, pick)
+def pair_example(
+    source: ShotSource,
+    slots: int,
+    dropout: dict[str, float],
+    longest: int | None,
+    where: tuple[int, int],
+    rng: np.random.Generator,
+) -> Batch:
+    story, shot = where
+    ids, mask = source.caption(story, shot, rng.random() < dropout["caption"])
+    blank = rng.random() < dropout["history"]
+    kept = [not blank and rng.random() >= dropout["pair"] for _ in range(shot)]
+    if longest is not None:
+        first = shot - int(rng.integers(longest + 1))
+        kept = [keep and s >= first for s, keep in enumerate(kept)]
+    memory = source.memory(story, shot, kept, slots)
+    pair = source.cache.latents[source.cache.first_shot[story] + shot]
+    return {"pair": pair.astype(np.float32), "ids": ids, "mask": mask} | memory
+
+
+def _clip(source: ShotSource, caption_dropout: float, where: tuple[int, int], rng: np.random.Generator) -> Batch:
+    story, shot = where
+    ids, mask = source.caption(story, shot, rng.random() < caption_dropout)
+    clip, condition = source.cache.latents[source.cache.first_shot[story] + shot]
+    return {
+        "clip": clip.astype(np.float32), "condition": condition.astype(np.float32), "ids": ids, "mask": mask,
+    }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 
 import jax
@@ -14,13 +15,15 @@ from flax import nnx
 
 from data_pipeline import latents
 from data_pipeline.latents import open_latents
-from data_pipeline.records import open_records, write_toy_records
+from data_pipeline.records import Shape, open_records, toy_example, write_records, write_toy_records
+from data_pipeline.toy_cinema import world
+from data_pipeline.triplets import altered
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import flat_params
 from stage_jax.models.vae import VAE
 from stage_jax.recipes.wan import flf2v_condition
 from stage_jax.story.types import story_from_json
-from stage_jax.weights.folder import write_part
+from stage_jax.weights.folder import part_hash, write_part
 from tests.training import sizes
 
 
@@ -79,9 +82,61 @@ def test_clips_with_their_condition(place: Path, vae: VAE):
 def test_a_cache_of_another_vae_is_refused(place: Path, vae: VAE, tmp_path: Path):
     open_latents(place / "toy", "train", "pairs", place / "model")
     model(tmp_path / "other", 1)
-    with pytest.raises(InputError, match="train-pairs: made by another VAE") as caught:
+    ours, theirs = (part_hash(folder, "vae")[:12] for folder in (place / "model", tmp_path / "other"))
+    with pytest.raises(InputError, match=f"train-pairs: made by the vae {ours}, expected {theirs}; remove it") as caught:
         open_latents(place / "toy", "train", "pairs", tmp_path / "other")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"stories": []}'])
+def test_a_damaged_index_is_told_in_one_line(text: str, place: Path, vae: VAE, tmp_path: Path):
+    write_toy_records(tmp_path / "toy", {"train": 1}, size=16, clips=False)
+    (tmp_path / "toy" / "latents" / "train-pairs").mkdir(parents=True)
+    (tmp_path / "toy" / "latents" / "train-pairs" / "index.json").write_text(text)
+    with pytest.raises(InputError, match="index.json: not the index of a cache") as caught:
+        open_latents(tmp_path / "toy", "train", "pairs", place / "model")
+    assert "\n" not in str(caught.value)
+
+
+def encoded(vae: VAE, pictures: np.ndarray) -> np.ndarray:
+    return np.asarray(jax.jit(vae.encode)(jnp.asarray(pictures, jnp.float32) / 127.5 - 1))
+
+
+def test_interior_and_rejected_frames(place: Path, vae: VAE, tmp_path: Path):
+    """Those that a preference rejects are kept with the shot that each is of."""
+    first, second = (toy_example(world.random_story(seed), clips=False, size=16) for seed in (0, 1))
+    worse = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    told = dataclasses.replace(second, preferences='[{"shot": 2, "why": "a"}, {"shot": 0, "why": "b"}]', rejected=worse)
+    write_records(tmp_path / "toy", {"train": [first, told]}, Shape(16, 16, 2, 0), {})
+    interior = open_latents(tmp_path / "toy", "train", "interior", place / "model")
+    assert interior.latents.shape == (first.shots + second.shots, 2, 16, 4, 4) and interior.shot_rows == ()
+    frames = second.frames.reshape(-1, 4, 1, 16, 16, 3)
+    np.testing.assert_allclose(interior.latents[first.shots + 1], encoded(vae, frames[1, 2:])[:, :, 0], atol=4e-3)
+    rejected = open_latents(tmp_path / "toy", "train", "rejected", place / "model")
+    assert rejected.shot_rows == (first.shots + 2, first.shots) and rejected.latents.shape == (2, 2, 16, 4, 4)
+    np.testing.assert_allclose(rejected.latents[1], encoded(vae, worse[2:, None])[:, :, 0], atol=4e-3)
+    write_toy_records(tmp_path / "plain", {"train": 1}, size=16, clips=False)
+    with pytest.raises(InputError, match="plain: found no rejected pictures in split 'train', expected some"):
+        open_latents(tmp_path / "plain", "train", "rejected", place / "model")
+
+
+def test_altered_clips(place: Path, vae: VAE):
+    """Each by the number of its shot among all, so that a cache is the same however often it is made."""
+    cache = open_latents(place / "toy", "train", "altered", place / "model")
+    records = open_records(place / "toy", "train")
+    shots = records[0]["shots"]
+    assert cache.latents.shape == (shots + records[1]["shots"], 1, 16, 5, 4, 4)
+    clip = altered(records[1]["clips"][17:34], np.random.default_rng(shots + 1))
+    np.testing.assert_allclose(cache.latents[shots + 1, 0], encoded(vae, clip[None])[0], atol=4e-3)
+
+
+def test_an_opened_cache_is_sent_to_workers_by_name(place: Path, vae: VAE):
+    cache = open_latents(place / "toy", "train", "pairs", place / "model")
+    data = pickle.dumps(cache)
+    assert cache.latents.tobytes()[:64] not in data and b"latents.npy" in data
+    copy = pickle.loads(data)
+    np.testing.assert_array_equal(copy.latents, cache.latents)
+    assert (copy.stories, copy.first_shot) == (cache.stories, cache.first_shot)
 
 
 def test_a_cache_of_other_stories_is_refused(place: Path, vae: VAE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_pipeline.latents import Latents
+from data_pipeline.cache import Latents
 from data_pipeline.shots import ShotSource, clip_examples, pair_examples
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.recipes.memory import HINTS, bank_frames, pack
@@ -79,6 +79,19 @@ def test_pair_dropout_hides_both_frames_of_a_shot(source: ShotSource):
     """With the newest shot hidden, the end frame of the one before it stands first."""
     firsts = {int(e["memory_latents"][0, 0, 0, 0]) for e in drawn(source, pair=0.5) if place(e) == 5 and e["memory_valid"][0]}
     assert firsts == {7, 9}
+
+
+def test_a_history_of_a_random_length(source: ShotSource):
+    """The last shot of the second story sees its last 0, 1 or 2 earlier shots, each as often."""
+    dataset = pair_examples(source, 2 * SLOTS + 1, KEEP, 0, longest=2)
+    lengths = []
+    for i in range(500):
+        example = dataset[i]
+        if place(example) == 7:
+            seen = example["memory_latents"][example["memory_valid"]][:, 0, 0, 0]
+            assert len(seen) in (0, 2, 4) and set(seen) == set(range(14 - len(seen), 14))
+            lengths.append(len(seen))
+    assert [0.15 < lengths.count(n) / len(lengths) < 0.52 for n in (0, 2, 4)] == [True] * 3
 
 
 def test_same_seed_same_examples(source: ShotSource):
