@@ -27,7 +27,7 @@ class Checkpoints:
         self.manager = ocp.CheckpointManager(self.folder.absolute(), options=options)
 
     def save(self, state: TrainState, batches: Any, *, force: bool = False) -> None:
-        """Saves if the step is due (or `force`). `batches` is the Grain iterator, standing before the next batch."""
+        """Saves if the step is due (or `force`). `batches` is the stream, standing before the next batch."""
         step = int(state.step)
         if (step % self.every and not force) or step in self.manager.all_steps():
             return

@@ -28,6 +28,7 @@ Say = Callable[[str], None]
 
 NAMES = ("name", "task", "model", "optimizer.name")
 COUNTS = ("steps", "log_every", "checkpoint_every")
+OPTIONAL_COUNTS = ("workers", "history")  # of config.data: processes that make batches; longest history of a shot
 OPTIMIZER = ("lr", "warmup", "flat", "final", "weight_decay", "clip", "b2")
 
 
@@ -42,7 +43,7 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     params = task.init(jax.random.key(config.seed))
     optimizer = make_optimizer(config.optimizer, config.steps, params)
     state = init_state(params, optimizer)
-    batches = iter(task.batches())
+    batches = task.batches()
     keep_config(config, workdir)  # only now, so that a config that cannot run may be corrected
     checkpoints = Checkpoints(workdir, config.checkpoint_every)
     state = checkpoints.restore(state, batches)
@@ -68,6 +69,7 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
         checkpoints.save(state, batches)
     checkpoints.save(state, batches, force=True)
     checkpoints.close()
+    batches.close()
 
     # Result
     task.export(state.ema, workdir / "model")
@@ -103,6 +105,9 @@ def _check_values(config: ConfigDict) -> None:
         _check(config, name, lambda text: isinstance(text, str) and text != "", "a name")
     for name in COUNTS:
         _check(config, name, lambda count: _is_whole(count) and count > 0, "a whole number above 0")
+    for name in OPTIONAL_COUNTS:
+        if name in config.data:
+            _check(config, f"data.{name}", lambda count: _is_whole(count) and count >= 0, "a whole number, 0 or more")
     _check(config, "seed", lambda seed: _is_whole(seed) and seed >= 0, "a whole number, 0 or more")
     _check(config, "ema", lambda decay: _is_number(decay) and 0 <= decay <= 1, "a number from 0 to 1")
     for name in OPTIMIZER:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import grain
+import jax
 from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
+from data_pipeline.loader import Share
+from data_pipeline.stream import Stream
 from stage_jax.errors import InputError
 from stage_jax.training.state import Params
 
@@ -20,14 +22,19 @@ class Task(Protocol):
     def init(self, key: PRNGKeyArray) -> Params:
         """Parameters to start from."""
 
-    def batches(self) -> grain.IterDataset:
-        """Endless batches, a pure function of the config; the iterator's state is in the checkpoint."""
+    def batches(self) -> Stream:
+        """Endless batches, a pure function of the config and the step, which is in the checkpoint."""
 
     def loss(self, params: Params, batch: Any, key: PRNGKeyArray) -> tuple[Array, dict[str, Array]]:
         """Mean loss and metrics of one batch."""
 
     def export(self, params: Params, folder: Path) -> None:
         """Writes the model folder."""
+
+
+def own_share() -> Share:
+    """The rows of every batch that this process makes."""
+    return Share(jax.process_index(), jax.process_count())
 
 
 def make_task(config: ConfigDict) -> Task:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import grain
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -13,7 +12,9 @@ from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from data_pipeline.latents import open_latents
+from data_pipeline.loader import batches
 from data_pipeline.shots import ShotSource, clip_examples
+from data_pipeline.stream import Stream
 from stage_jax.losses.flow_matching import noised, velocity_error, velocity_target
 from stage_jax.models import zoo
 from stage_jax.models.dit import DiT
@@ -24,6 +25,7 @@ from stage_jax.progress import Progress
 from stage_jax.recipes.wan import flf2v_mask, flf2v_sequence
 from stage_jax.sampling.schedule import TIMESTEPS, sample_sigma
 from stage_jax.training.state import Params
+from stage_jax.training.tasks import own_share
 from stage_jax.weights.folder import copy_part, read_part, write_part
 
 
@@ -42,14 +44,14 @@ class FillerTask:
     def init(self, key: PRNGKeyArray) -> Params:
         return flat_params(DiT(self.sizes, nnx.Rngs(key)))
 
-    def batches(self) -> grain.IterDataset:
+    def batches(self) -> Stream:
         data = self.config.data
         with Progress() as progress:
             report = functools.partial(progress.step, "encoding stories")
             cache = open_latents(Path(data.dir), "train", "clips", self.folder, stories=data.stories, progress=report)
         source = ShotSource(cache, WordTokenizer.load(self.folder / "tokenizer"))
-        clips = clip_examples(source, self.config.caption_dropout, self.config.seed).batch(data.batch)
-        return clips.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=8))
+        clips = clip_examples(source, self.config.caption_dropout, self.config.seed)
+        return Stream(batches(clips, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
 
     def loss(self, params: Params, batch: dict[str, Array], key: PRNGKeyArray) -> tuple[Array, dict[str, Array]]:
         clip, latent_condition = batch["clip"], batch["condition"]

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 from pathlib import Path
 
-import grain
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -14,7 +13,9 @@ from jaxtyping import Array, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from data_pipeline.latents import open_latents
+from data_pipeline.loader import batches
 from data_pipeline.shots import ShotSource, pair_examples
+from data_pipeline.stream import Stream
 from data_pipeline.toy_cinema.captions import vocabulary
 from stage_jax.losses.flow_matching import noised, velocity_error, velocity_target
 from stage_jax.models import zoo
@@ -26,6 +27,7 @@ from stage_jax.progress import Progress
 from stage_jax.recipes.step2 import Memory, memory_slots, pair_sequence, pair_velocity
 from stage_jax.sampling.schedule import TIMESTEPS, sample_sigma
 from stage_jax.training.state import Params
+from stage_jax.training.tasks import own_share
 from stage_jax.weights.folder import copy_part, write_part
 
 DIT, TEXT = "dit.", "umt5."  # prefixes of the two models' parameters
@@ -51,15 +53,15 @@ class STEP2Task:
         text = flat_params(UMT5Encoder(self.text_sizes, nnx.Rngs(text_key)))
         return {DIT + name: value for name, value in dit.items()} | {TEXT + name: v for name, v in text.items()}
 
-    def batches(self) -> grain.IterDataset:
+    def batches(self) -> Stream:
         data = self.config.data
         with Progress() as progress:
             report = functools.partial(progress.step, "encoding stories")
             cache = open_latents(Path(data.dir), "train", "pairs", Path(self.config.vae), progress=report)
         slots = memory_slots(*cache.latents.shape[-2:])
         source = ShotSource(cache, self.tokenizer)
-        pairs = pair_examples(source, slots, self.config.dropout.to_dict(), self.config.seed).batch(data.batch)
-        return pairs.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=8))
+        pairs = pair_examples(source, slots, self.config.dropout.to_dict(), self.config.seed, data.get("history"))
+        return Stream(batches(pairs, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
 
     def loss(self, params: Params, batch: dict[str, Array], key: PRNGKeyArray) -> tuple[Array, dict[str, Array]]:
         copies = self.config.copies

@@ -13,12 +13,14 @@ from flax import nnx
 from jaxtyping import Array, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
-from data_pipeline.loader import clip_windows, stills
+from data_pipeline.loader import batches, clip_windows, stills
 from data_pipeline.records import open_records
+from data_pipeline.stream import Stream
 from stage_jax.models import zoo
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.vae import VAE
 from stage_jax.training.state import Params
+from stage_jax.training.tasks import own_share
 from stage_jax.weights.folder import write_part
 
 
@@ -34,15 +36,16 @@ class VAETask:
     def init(self, key: PRNGKeyArray) -> Params:
         return flat_params(VAE(self.sizes, nnx.Rngs(key)))
 
-    def batches(self) -> grain.IterDataset:
+    def batches(self) -> Stream:
         data = self.config.data
-        records = open_records(Path(data.dir), "train")
+        clips, frames = (open_records(Path(data.dir), "train", (kind, "shots")) for kind in ("clips", "frames"))
+        share = own_share()
         parts = [
-            clip_windows(records, data.window, self.config.seed).batch(data.clips),
-            stills(records, self.config.seed + 1).batch(data.stills),
+            batches(clip_windows(clips, data.window, self.config.seed), data.clips, share),
+            batches(stills(frames, self.config.seed + 1), data.stills, share),
         ]
         mixed = grain.MapDataset.mix(parts, weights=[data.clip_share, 1 - data.clip_share])
-        return mixed.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=16))
+        return Stream(mixed, jax.device_put, workers=data.get("workers", 0), threads=2, ahead=16)
 
     def loss(
         self, params: Params, batch: UInt8[Array, "b t h w 3"], key: PRNGKeyArray
