@@ -1,4 +1,4 @@
-"""`stage data toy` and `stage data ingest`: make what models are trained on."""
+"""`stage data toy`, `ingest` and `records`: make what models are trained on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     _add_toy(kinds)
     _add_ingest(kinds)
+    _add_records(kinds)
 
 
 def _add_toy(kinds: argparse._SubParsersAction) -> None:
@@ -44,6 +45,63 @@ def _add_ingest(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("film", metavar="FILM", type=Path)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder, or an earlier ingest's")
     parser.set_defaults(run=run_ingest)
+
+
+def _add_records(kinds: argparse._SubParsersAction) -> None:
+    parser = kinds.add_parser(
+        "records", help="records of stories from outside", description="Writes stories and pictures from outside as records."
+    )
+    parser.add_argument("kind", choices=("film_folder", "constoryboard", "constoryboard_hp"), help="what the folder holds")
+    parser.add_argument("source", metavar="DIR", type=Path)
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new or empty folder")
+    parser.add_argument(
+        "--size", metavar="HxW", type=_size, action="append", required=True,
+        help="height and width of the pictures; given more than once, each story gets the nearest, in a folder of its own",
+    )  # fmt: skip
+    parser.add_argument("--validation", metavar="SHARE", type=_share, default=0.0, help="of the stories, held out (0)")
+    parser.set_defaults(run=run_records)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and 16 <= int(height) <= 4096 and 16 <= int(width) <= 4096):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected height and width from 16 to 4096, such as 480x832")
+    return int(height), int(width)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to below 1")
+    return share
+
+
+def run_records(args: argparse.Namespace, unknown: list[str]) -> None:
+    refuse(unknown)
+    from data_pipeline.constoryboard import ANNOTATIONS, constoryboard_sources, open_constoryboard
+    from data_pipeline.film_folder import film_sources
+    from data_pipeline.outside import write_sources
+    from stage_jax.story.tables import listed_once
+
+    with Progress() as progress:
+        if args.kind == "film_folder":
+            sources = film_sources(args.source)
+        else:
+            board = open_constoryboard(args.source)
+            if board.unknown:
+                progress.say(f"{args.source / ANNOTATIONS}: keys that are not read: {listed_once(board.unknown)}")
+            sources = constoryboard_sources(board, preferences=args.kind == "constoryboard_hp")
+        write_sources(
+            sources,
+            args.out,
+            args.size,
+            about={"made_by": args.kind},
+            validation=args.validation,
+            progress=lambda done, total: progress.step("stories", done, total),
+        )
 
 
 def run_toy(args: argparse.Namespace, unknown: list[str]) -> None:

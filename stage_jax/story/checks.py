@@ -34,7 +34,7 @@ def check_story(story: Story, file: str) -> None:
         _check_ids([entry.id for entry in getattr(story, name)], top.key(name))
     for i, character in enumerate(story.characters):
         for j, path in enumerate(character.references):
-            _check_path(path, top.key("characters").item(i).key("references").item(j))
+            check_path(path, top.key("characters").item(i).key("references").item(j))
     _check_scenes(story, top)
 
 
@@ -71,7 +71,7 @@ def _check_shot(shot: Shot, place: Place, people: list[str]) -> None:
             raise place.key("characters").item(i).error(f"{described(who)} again", "each character once")
     for name, frame in (("start", shot.start), ("end", shot.end)):
         if frame.image:
-            _check_path(frame.image, place.key(name).key("image"))
+            check_path(frame.image, place.key(name).key("image"))
 
 
 def _check_ids(ids: list[str], place: Place) -> None:
@@ -90,7 +90,7 @@ def _check_name(name: str, place: Place) -> None:
         raise place.error(described(name), "up to 40 of A-Z a-z 0-9 _ - with a letter or digit first")
 
 
-def _check_path(path: str, place: Place) -> None:
+def check_path(path: str, place: Place) -> None:
     """Relative, with forward slashes, and not out of the folder; the same on every system."""
     windows = PureWindowsPath(path)
     inside = not (windows.drive or windows.root or "\\" in path or ".." in PurePosixPath(path).parts)

@@ -1,0 +1,113 @@
+"""Stories from outside into records: fitted to the nearest of a few sizes, a folder of records for each size."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data_pipeline import records
+from data_pipeline.records import Shape, write_records
+from stage_jax.errors import InputError
+from stage_jax.files import atomic_folder
+from stage_jax.story.example import Example
+from stage_jax.story.pictures import fit_picture
+from stage_jax.story.types import story_to_json
+
+TRAIN, VALIDATION = "train", "validation"
+Progress = Callable[[int, int], None]
+Size = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A story that can be loaded. name: unique, it decides the split. first: its first picture, which decides the size."""
+
+    name: str
+    first: Path
+    load: Callable[[], Example]
+
+
+def write_sources(
+    sources: Sequence[Source],
+    out: Path,
+    sizes: Sequence[Size],
+    *,
+    about: Mapping[str, Any],
+    validation: float = 0.0,
+    progress: Progress | None = None,
+) -> None:
+    """Writes stories as records, whole or not at all: to `out` for one size (height, width), else to `out/HEIGHTxWIDTH`, each
+    size that some story is nearest to in aspect.
+
+    validation: share of the stories that are held out, by a hash of their names, so that more stories change no split.
+    InputError if `out` holds anything, or for what is wrong with a story."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: found something there already, expected a new or empty folder")
+    groups: dict[Size, dict[str, list[Source]]] = {}
+    for source in sources:
+        size = sizes[0] if len(sizes) == 1 else nearest_size(*_picture_size(source.first), sizes)
+        groups.setdefault(size, {}).setdefault(_split(source.name, validation), []).append(source)
+    done = 0
+
+    def examples(size: Size, split: str, chosen: Sequence[Source]) -> Iterator[records.Example]:
+        nonlocal done
+        for source in chosen:
+            yield record_of(source.load(), split, size)
+            done += 1
+            if progress:
+                progress(done, len(sources))
+
+    with atomic_folder(out) as building:
+        for size, splits in groups.items():
+            folder = building if len(sizes) == 1 else building / f"{size[0]}x{size[1]}"
+            told = {split: examples(size, split, chosen) for split, chosen in splits.items()}
+            write_records(folder, told, Shape(*size, 0, 0), about)
+
+
+def nearest_size(height: int, width: int, sizes: Sequence[Size]) -> Size:
+    """The size whose aspect is nearest: least is cut off."""
+    return min(sizes, key=lambda size: abs(math.log(size[0] / size[1] * width / height)))
+
+
+def record_of(example: Example, split: str, size: Size) -> records.Example:
+    """An example as it is written; pictures are fitted to `size`."""
+
+    def fitted(pictures: Sequence[np.ndarray]) -> np.ndarray:
+        done = [fit_picture(picture, size) for picture in pictures]
+        return np.stack(done) if done else np.zeros((0, *size, 3), np.uint8)
+
+    rejected = [frame for p in example.preferences for frame in (p.rejected.start, p.rejected.end)]
+    return records.Example(
+        story=json.dumps(story_to_json(example.story)),
+        truth="{}",
+        split=split,
+        source=example.source,
+        licence=example.licence,
+        frames=fitted([frame for pair in example.pairs for frame in (pair.start, pair.end)]),
+        clips=fitted([]),
+        shots=len(example.pairs),
+        preferences=json.dumps([{"shot": p.shot, "why": p.why} for p in example.preferences]),
+        rejected=fitted(rejected),
+    )
+
+
+def _split(name: str, validation: float) -> str:
+    drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+    return VALIDATION if drawn < validation else TRAIN
+
+
+def _picture_size(path: Path) -> Size:
+    """Height and width by the file's header; what else may be wrong with it is told when it is read."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError):
+        raise InputError(f"{path}: not a picture that can be read, expected a whole PNG or JPEG file") from None
