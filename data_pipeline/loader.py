@@ -69,7 +69,7 @@ def examples(records: Records, seed: int, pick: Callable[[Any, np.random.Generat
 
 def clip_windows(records: Records, frames: int, seed: int) -> grain.MapDataset:
     """`frames` successive frames of a random shot's clip, mirrored half of the time: uint8 [frames, H, W, 3]."""
-    return examples(records, seed, functools.partial(_window, frames))
+    return examples(records, seed, functools.partial(random_window, frames))
 
 
 def stills(records: Records, seed: int) -> grain.MapDataset:
@@ -77,7 +77,7 @@ def stills(records: Records, seed: int) -> grain.MapDataset:
     return examples(records, seed, _still)
 
 
-def _window(frames: int, record: dict, rng: np.random.Generator) -> UInt8[np.ndarray, "t h w 3"]:
+def random_window(frames: int, record: dict, rng: np.random.Generator) -> UInt8[np.ndarray, "t h w 3"]:
     clips = record["clips"]
     length = len(clips) // record["shots"]
     first = rng.integers(record["shots"]) * length + rng.integers(length - frames + 1)

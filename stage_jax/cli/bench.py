@@ -1,4 +1,4 @@
-"""`stage bench wan`: measured ratios against a peer, on this machine."""
+"""`stage bench wan` and `stage bench data`: measured ratios against a peer, on this machine."""
 
 from __future__ import annotations
 
@@ -26,6 +26,45 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--part", choices=("dit", "vae"), help="one of the two (default: both)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="for wan.json and wan.png")
     parser.set_defaults(run=run_wan)
+    _add_data(kinds)
+
+
+def _add_data(kinds: argparse._SubParsersAction) -> None:
+    parser = kinds.add_parser(
+        "data",
+        help="the loader against torch's DataLoader",
+        description="Clip windows of toy records, by our loader and by torch's; then how long a tiny training waits for data.",
+    )
+    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
+    parser.add_argument("--workers", metavar="N", type=whole(0, 256), default=2, help="processes of each loader (2)")
+    parser.add_argument("--stories", metavar="N", type=whole(1, 1_000_000), default=200, help="in the records (200)")
+    parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="for data.json")
+    parser.set_defaults(run=run_data)
+
+
+def run_data(args: argparse.Namespace, unknown: list[str]) -> None:
+    refuse(unknown)
+    from stage_jax import files
+    from stage_jax.bench.data import OURS, PEER, Task, bench_data
+
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+    task = Task(workers=args.workers, stories=args.stories)
+    with Progress() as progress:
+        result = bench_data(task, rounds=args.rounds, threads=args.threads, progress=progress.step)
+    ratios = result.timing.ratios(PEER, OURS)
+    print(f"{'':24s}{OURS:>18s}{PEER:>18s}{'ratio':>8s}   (medians of {args.rounds} rounds; ratios paired)")
+    print(
+        f"{'samples a second':24s}{result.samples_per_second(OURS):18.0f}{result.samples_per_second(PEER):18.0f}"
+        f"{result.ratio():8.2f}   {min(ratios):.2f} to {max(ratios):.2f}"
+    )
+    print(f"{'first batch, seconds':24s}{result.first[OURS]:18.2f}{result.first[PEER]:18.2f}   (measured once)")
+    print(f"a tiny training waits for data {100 * result.waiting:.2f} % of its time (steps of {result.step_seconds:.3f} s)")
+    versions = ", ".join(f"{name} {version}" for name, version in result.setting["versions"].items())
+    print(f"{result.setting['threads']} processors, {args.workers} workers; {versions}")
+    if args.out:
+        files.write_text(args.out / "data.json", json.dumps(dataclasses.asdict(result), indent=1) + "\n")
 
 
 def run_wan(args: argparse.Namespace, unknown: list[str]) -> None:
