@@ -20,12 +20,12 @@ from typing import Any
 from data_pipeline.outside import Source
 from stage_jax.errors import InputError
 from stage_jax.story.board import Pair
-from stage_jax.story.checks import check_path, check_story
+from stage_jax.story.checks import check_path
 from stage_jax.story.example import Example, Preference
 from stage_jax.story.pairs import read_picture
 from stage_jax.story.schema import Place, described
 from stage_jax.story.tables import read_json
-from stage_jax.story.types import Scene, Shot, Story
+from stage_jax.story.types import Scene, Shot, Story, story_from_json, story_to_json
 
 ANNOTATIONS = "all_annotations_hf.json"
 LISTS = ("shots", "shot_list")
@@ -121,7 +121,7 @@ def _example(
         raise InputError(f"{folder / ANNOTATIONS}: {name}: found no shot with 'chosen' and 'rejected', expected at least one")
     title = _first(entry, TITLE)
     story = Story(title=str(title if title is not None else name)[:200], fps=FPS, scenes=(Scene("SC01", shots=tuple(shots)),))
-    check_story(story, f"{folder / ANNOTATIONS}: {name}")
+    story = story_from_json(story_to_json(story), f"{folder / ANNOTATIONS}: {name}")  # with all its checks
     return Example(story, tuple(pairs), (), tuple(preferences), f"ConStoryBoard, {name}", LICENCE)
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from data_pipeline.ingest import ShotRecord
 from data_pipeline.outside import Source
 from stage_jax.errors import InputError
-from stage_jax.story.checks import check_story
 from stage_jax.story.example import Example
-from stage_jax.story.pairs import read_pairs
+from stage_jax.story.pairs import SUFFIXES, read_pairs
 from stage_jax.story.readers import read_story
 from stage_jax.story.tables import listed_once
-from stage_jax.story.types import Scene, Shot, Story
+from stage_jax.story.types import Scene, Shot, Story, story_from_json, story_to_json
 
 SHOTS, STORY = "shots.jsonl", "story.json"
 LICENCE = "of the film"
@@ -31,9 +30,7 @@ def film_sources(folder: Path) -> list[Source]:
     sources = []
     for place in places:
         story = read_story(place / STORY) if (place / STORY).is_file() else _captioned(place)
-        scene, shot = next(story.shots())
-        first = place / f"{story.shot_name(scene, shot)}_start.png"
-        sources.append(Source(place.name, first, functools.partial(_example, place, story)))
+        sources.append(Source(place.name, _first_picture(place, story), functools.partial(_example, place, story)))
     return sources
 
 
@@ -41,28 +38,35 @@ def _example(place: Path, story: Story) -> Example:
     return Example(story, tuple(read_pairs(place, story).values()), source=f"film folder {place.name}", licence=LICENCE)
 
 
+def _first_picture(place: Path, story: Story) -> Path:
+    scene, shot = next(story.shots())
+    files = [place / f"{story.shot_name(scene, shot)}_start{suffix}" for suffix in SUFFIXES]
+    return next((file for file in files if file.is_file()), files[0])
+
+
 def _captioned(place: Path) -> Story:
     """The kept shots of an ingest, each with the caption that stands beside its frames."""
     path = place / SHOTS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [record for line in lines if (record := ShotRecord(**json.loads(line))).kept]
-        films = {record.film for record in kept}
+        records = [ShotRecord(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        captions = {record.name: place / f"{record.name}.txt" for record in records if record.kept}
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: not the shots of an ingest ({error})") from None
-    captions = {record.name: place / f"{record.name}.txt" for record in kept}
     missing = [caption.name for caption in captions.values() if not caption.is_file()]
-    if missing or not kept:
+    if missing or not captions:
         found = f"no {listed_once(missing)}" if missing else "no shot that is kept"
         raise InputError(f"{place}: found {found}, expected a caption of every kept shot there, or {STORY}")
     shots = tuple(
-        Shot(
-            id=record.name.removeprefix("SC01_"),
-            description=captions[record.name].read_text(encoding="utf-8").strip(),
-            movement=record.camera,
-        )
-        for record in kept
+        Shot(record.name.removeprefix("SC01_"), _caption(captions[record.name]), movement=record.camera)
+        for record in records
+        if record.kept
     )
-    story = Story(title=", ".join(sorted(films)), scenes=(Scene("SC01", shots=shots),))
-    check_story(story, str(place))
-    return story
+    story = Story(title=records[0].film, scenes=(Scene("SC01", shots=shots),))
+    return story_from_json(story_to_json(story), str(place))  # with all its checks
+
+
+def _caption(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: found bytes that are no UTF-8, expected a caption") from None

@@ -109,5 +109,5 @@ def _picture_size(path: Path) -> Size:
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             return image.height, image.width
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise InputError(f"{path}: not a picture that can be read, expected a whole PNG or JPEG file") from None

@@ -1,8 +1,8 @@
 """Storyboards with reference roles for DreamShot: some shots of a story, and a picture of each role from somewhere else.
 
-DreamShot (arXiv 2604.17195, 2.10 of its data section) takes a role's reference from another group of shots, so that the model
-cannot copy it into place. Here it comes from another story that has the same role, else from a shot of the same story that is
-not on the board. Two roles are the same if they are described in the same words (our choice: the script says it exactly).
+DreamShot (arXiv 2604.17195) takes a role's reference from another group of shots, so that the model cannot copy it into
+place. Here it comes from another story that has the same role, else from a shot of the same story that is not on the board.
+Two roles are the same if they are described in the same words (our choice: the script says it exactly).
 """
 
 from __future__ import annotations

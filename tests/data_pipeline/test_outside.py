@@ -178,3 +178,31 @@ def test_an_ingested_film_with_a_story(tmp_path: Path):
     assert example.story.title == "told" and int(np.unique(example.pairs[0].start).item()) == 52
     with pytest.raises(InputError, match="found no shots.jsonl or story.json"):
         film_sources(tmp_path / "a" / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("shots.jsonl", b"{", "shots.jsonl: not the shots of an ingest"),
+        ("shots.jsonl", b"\xff", "shots.jsonl: not the shots of an ingest"),
+        ("shots.jsonl", b'{"index": 1}', "shots.jsonl: not the shots of an ingest"),
+        ("shots.jsonl", b"", "no shot that is kept"),
+        ("SC01_SH010.txt", b"\xff", "SC01_SH010.txt: found bytes that are no UTF-8"),
+        ("SC01_SH010.txt", b" ", "what the shot shows"),
+        ("SC01_SH030_end.png", b"x", "SC01_SH030_end.png: not a picture"),
+    ],
+)
+def test_ingests_that_are_broken(file: str, content: bytes, words: str, tmp_path: Path):
+    film = ingest_like(tmp_path / "a")
+    for name in ("SC01_SH010", "SC01_SH030"):
+        (film / f"{name}.txt").write_text(name)
+    (film / file).write_bytes(content)
+    with pytest.raises(InputError, match=words) as caught:
+        film_sources(film)[0].load()
+    assert "\n" not in str(caught.value)
+
+
+def test_text_that_no_story_may_hold_is_refused_when_it_is_read(tmp_path: Path):
+    annotate(tmp_path, [{"shots": [shot(tmp_path, 1) | {"description": "a\0b"}]}])
+    with pytest.raises(InputError, match="a character that is no text"):
+        constoryboard_sources(open_constoryboard(tmp_path))[0].load()
