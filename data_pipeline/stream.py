@@ -127,10 +127,10 @@ class _Run:
             if pid in alive:
                 self.processes[pid] = alive[pid]
                 continue
-            code = self.processes[pid].exitcode if pid in self.processes else 0
+            code = self.processes[pid].exitcode if pid in self.processes else None
             if code or cause is None:
-                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-                raise ChildProcessError(f"data worker {worker} (process {pid}) {how} before its work was done") from cause
+                who = f"data worker {worker} (process {pid})"
+                raise ChildProcessError(f"{who} {_how(code)} before its work was done") from cause
 
     def close(self, broken: bool = False) -> None:
         """broken: a worker has ended, so that Grain may wait for it: the others are ended here."""
@@ -167,6 +167,13 @@ def _enter_worker(folder: str, worker: int, workers: int) -> None:
     """In a worker: signs in, and sees to it that it ends with its parent, however that ends."""
     (Path(folder) / f"{worker}.{os.getpid()}").touch()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _how(code: int | None) -> str:
+    """code: None if the process ended before it was looked at."""
+    if code is None:
+        return "ended"
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
 def _end_with_parent() -> None:

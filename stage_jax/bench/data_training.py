@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
             "name": "bench", "task": "step2", "model": "tiny-step2", "text_encoder": "tiny", "vae": str(folder / "model"),
             "seed": 0, "steps": task.steps, "ema": 0.99, "shift": 2.5, "copies": 1,
             "dropout": {"caption": 0.1, "history": 0.1, "pair": 0.1},
-            "data": {"dir": str(folder / "toy"), "batch": task.batch, "workers": task.workers},
+            "data": {"dir": str(folder / "few"), "batch": task.batch, "workers": task.workers},
             "optimizer": OPTIMIZER,
         }
     )  # fmt: skip

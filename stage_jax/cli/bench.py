@@ -37,7 +37,7 @@ def _add_data(kinds: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
     parser.add_argument("--workers", metavar="N", type=whole(0, 256), default=2, help="processes of each loader (2)")
-    parser.add_argument("--stories", metavar="N", type=whole(1, 1_000_000), default=200, help="in the records (200)")
+    parser.add_argument("--stories", metavar="N", type=whole(1, 1_000_000), default=1000, help="in the records (1000)")
     parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="for data.json")
     parser.set_defaults(run=run_data)

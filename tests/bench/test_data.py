@@ -54,7 +54,7 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 @pytest.mark.slow
 def test_the_contenders_read_the_same():
     pytest.importorskip("torch")
-    result = data.bench_data(Task(stories=4, size=16, batch=2, batches=4, workers=1, steps=3), rounds=1)
+    result = data.bench_data(Task(stories=4, few=4, size=16, batch=2, batches=4, workers=1, steps=3), rounds=1)
     assert {name: len(values) for name, values in result.timing.seconds.items()} == {OURS: 1, PEER: 1}
     assert all(value > 0 for value in (*result.first.values(), result.step_seconds)) and 0 <= result.waiting < 1
 
@@ -71,4 +71,4 @@ def test_loaders_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(data, "compete", compete)
     with pytest.raises(InputError, match="expected the same"):
-        data.bench_data(Task(stories=1, size=16), rounds=1)
+        data.bench_data(Task(stories=1, few=1, size=16), rounds=1)
