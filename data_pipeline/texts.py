@@ -17,15 +17,14 @@ from flax import nnx
 
 from data_pipeline.cache import Texts, open_cache, told_stories
 from data_pipeline.records import RecordSource, open_records
+from stage_jax.models.piece_tokenizer import FILES, Tokenizer, load_tokenizer
 from stage_jax.models.stacking import with_params
-from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.story.types import story_from_json
 from stage_jax.weights.folder import part_hash, read_part
 from stage_jax.weights.shards import file_sha256
 
 Progress = Callable[[int, int], None]
-TOKENIZER = "tokenizer/tokenizer.json"
 CAPTIONS = 64  # embedded at once
 
 
@@ -34,15 +33,16 @@ def open_texts(records_dir: Path, split: str, model: Path, *, progress: Progress
     if missing. InputError if the cache that is there was made by other weights or another tokenizer."""
     folder = records_dir / "latents" / f"{split}-text"
     records = open_records(records_dir, split, ("story",))
-    tokenizer = WordTokenizer.load(model / "tokenizer")
-    made_by = {"umt5": part_hash(model, "umt5"), "tokenizer": file_sha256(model / TOKENIZER)}
+    tokenizer = load_tokenizer(model / "tokenizer")
+    read = next(path for name in FILES if (path := model / "tokenizer" / name).is_file())
+    made_by = {"umt5": part_hash(model, "umt5"), "tokenizer": file_sha256(read)}
     index = open_cache(folder, made_by, lambda building: _build(building, records, tokenizer, model, progress))
     told_stories(folder, index, len(records))
     return Texts(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("embeddings", "mask")))
 
 
 def _build(
-    folder: Path, records: RecordSource, tokenizer: WordTokenizer, model: Path, progress: Progress | None
+    folder: Path, records: RecordSource, tokenizer: Tokenizer, model: Path, progress: Progress | None
 ) -> dict[str, Any]:
     config, params = read_part(model, "umt5", UMT5Config)
     encoder = nnx.eval_shape(lambda: UMT5Encoder(config, nnx.Rngs(0)))
@@ -50,13 +50,15 @@ def _build(
     stories = [json.loads(record["story"]) for record in records]
     captions = [shot.description for story in stories for _, shot in story_from_json(story, records.directory).shots()]
     ids, mask = tokenizer.encode([*captions, ""])
-    embeddings = np.zeros((*ids.shape, config.dim), np.float16)
+    # Straight to disk: of umT5-XXL a caption has 4 MiB.
+    shape = (*ids.shape, config.dim)
+    embeddings = np.lib.format.open_memmap(folder / "embeddings.npy", mode="w+", dtype=np.float16, shape=shape)
     for first in range(0, len(ids), CAPTIONS):
         rows = slice(first, first + CAPTIONS)
         filled = [np.resize(part[rows], (CAPTIONS, ids.shape[1])) for part in (ids, mask)]
         embeddings[rows] = np.asarray(embed(params, *filled))[: len(ids[rows])]
         if progress:
             progress(min(first + CAPTIONS, len(ids)), len(ids))
-    np.save(folder / "embeddings.npy", embeddings)
+    embeddings.flush()
     np.save(folder / "mask.npy", mask)
     return {"stories": stories}
