@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from data_pipeline.toy_cinema import render, world
+from data_pipeline.toy_cinema import figures, render, world
 
 LEVEL = world.EASY
 
@@ -41,7 +41,7 @@ def test_whole_figures_fit_into_the_picture_with_large_hats(shot_size, shape, ha
     side = world.body_side(shot_size, 1)
     bare = side * {"circle": 1.0, "square": 0.94, "triangle": 1.04}[shape]
     for x, rise in itertools.product((19.0, 45.0), (0.0, 12.0)):  # the outermost positions of close shots
-        figure = render.Figure(shape, "red", hat, x, world.feet(shot_size) - rise, side)
+        figure = figures.Figure(shape, "red", hat, x, world.feet(shot_size) - rise, side)
         (mask,) = render.figure_masks(render.SceneSpec("day", shot_size, (figure,)))
         assert not (mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
         head = mask[: int(figure.y - 0.92 * side)]
@@ -62,14 +62,14 @@ def test_two_figures_never_touch():
 def test_bodies_and_hats_stand_out_from_every_place():
     looks = [render.PLACES[kind] for kind in LEVEL.places]
     for colour, look in itertools.product(LEVEL.colours, looks):
-        assert distance(render.COLOURS[colour], look.sky) > 100
-        assert distance(render.COLOURS[colour], look.ground) > 100
+        assert distance(figures.COLOURS[colour], look.sky) > 100
+        assert distance(figures.COLOURS[colour], look.ground) > 100
     for hat, look in itertools.product(LEVEL.hats, looks):
-        fill, outline = render.HATS[hat]
+        fill, outline = figures.HATS[hat]
         assert max(distance(fill, look.sky), distance(outline, look.sky)) > 140
         assert distance(fill, look.sky) > 80
         assert distance(fill, outline) > 150
     for a, b in itertools.combinations(LEVEL.colours, 2):
-        assert distance(render.COLOURS[a], render.COLOURS[b]) > 110
+        assert distance(figures.COLOURS[a], figures.COLOURS[b]) > 110
     for a, b in itertools.combinations(LEVEL.hats, 2):
-        assert distance(render.HATS[a][0], render.HATS[b][0]) > 110
+        assert distance(figures.HATS[a][0], figures.HATS[b][0]) > 110
