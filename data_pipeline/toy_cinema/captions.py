@@ -6,6 +6,7 @@ import difflib
 import functools
 import re
 import unicodedata
+from typing import Any
 
 import numpy as np
 
@@ -59,16 +60,16 @@ def place_words(kind: str) -> str:
     return f"a {sky} sky over {ground} with a {prop}"
 
 
-def prose(caption: str) -> str:
+def prose(caption: str, names: tuple[str, ...] = (*world.NAMES, *world.PLACE_NAMES)) -> str:
     """A caption with capitals and ordinary spacing, for people; `words` leads back."""
     text = re.sub(r"\s+([.,:;!?])", r"\1", caption)
-    for name in (*world.NAMES, *world.PLACE_NAMES):
+    for name in names:
         text = re.sub(rf"\b{name}\b", name.title(), text)
     return re.sub(r"(^|[.!?:] )([a-z])", lambda m: m[1] + m[2].upper(), text)
 
 
-def first_seen(story: world.ToyStory) -> list[tuple[frozenset[int], bool]]:
-    """For each shot: the characters that its caption describes, and whether it describes the place."""
+def first_seen(story: Any) -> list[tuple[frozenset[int], bool]]:
+    """For each shot of a story of any level: the characters that its caption describes, and whether it describes the place."""
     met: set[int] = set()
     visited: set[int] = set()
     told = []

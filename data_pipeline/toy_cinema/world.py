@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from data_pipeline.toy_cinema.written import written_story
 from stage_jax.errors import InputError
 from stage_jax.story import types
 
@@ -109,43 +110,22 @@ class ToyStory:
         """The story as users write it; a new scene starts whenever the place changes."""
         from data_pipeline.toy_cinema.captions import character_words, place_words, prose, story_captions
 
-        characters = tuple(
-            types.Character(id=c.name, name=c.name.capitalize(), description=character_words(c))
-            for c in self.characters
-        )
-        locations = tuple(
-            types.Location(id=p.name.replace(" ", "_"), name=p.name.title(), description=place_words(p.kind))
-            for p in self.places
-        )
-        captions = story_captions(self)
-        scenes: list[types.Scene] = []
-        previous = None
-        for shot, caption in zip(self.shots, captions, strict=True):
-            if shot.place != previous:
-                location = locations[shot.place]
-                scenes.append(
-                    types.Scene(
-                        id=f"SC{len(scenes) + 1:02d}",
-                        heading=f"EXT. {location.name.upper()}",
-                        location=location.id,
-                    )
-                )
-                previous = shot.place
-            scene = scenes[-1]
-            written = types.Shot(
-                id=f"SH{10 * (len(scene.shots) + 1):03d}",
+        shots = [
+            types.Shot(
+                id="",
                 description=prose(caption),
                 size=shot.size,
-                characters=tuple(characters[i].id for i in shot.characters),
+                characters=tuple(self.characters[i].name for i in shot.characters),
                 seconds=(FRAMES - 1) / FPS,
             )
-            scenes[-1] = dataclasses.replace(scene, shots=(*scene.shots, written))
-        return types.Story(
-            title=f"Toy story {self.split} {self.seed}",
-            fps=FPS,
-            characters=characters,
-            locations=locations,
-            scenes=tuple(scenes),
+            for shot, caption in zip(self.shots, story_captions(self), strict=True)
+        ]
+        return written_story(
+            f"Toy story {self.split} {self.seed}",
+            [(c.name, character_words(c)) for c in self.characters],
+            [(p.name, place_words(p.kind)) for p in self.places],
+            zip((shot.place for shot in self.shots), shots, strict=True),
+            FPS,
         )
 
 
