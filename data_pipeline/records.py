@@ -29,9 +29,9 @@ from stage_jax.story.types import story_to_json
 FORMAT = "stage_jax.records/1"
 LICENCE = "Apache-2.0"  # of the toy world's pictures
 TEXTS = ("story", "truth", "split", "source", "licence", "preferences")
-PICTURES = ("frames", "clips", "rejected")
-FIELDS = (*TEXTS, *PICTURES, "shots")
-LATER = ("preferences", "rejected")  # fields that records of this format written earlier do not have
+PICTURES = ("frames", "clips", "rejected", "references")
+FIELDS = (*TEXTS, *PICTURES, "masks", "shots")
+LATER = ("preferences", "rejected", "references", "masks")  # fields that records of this format written earlier do not have
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +42,8 @@ class Example:
 
     story: JSON of a Story. truth: JSON of what is known exactly, "{}" if nothing is. preferences: JSON of a list of
     {"shot": index, "why": ...}; frames 2 k and 2 k + 1 of `rejected` are the pair that preference k rejects; it chooses the
-    shot's own.
+    shot's own. references: as many pictures of each character as of any other, in the story's order. masks: of each of
+    `frames`, 1 + the index of the character that is there, 0 elsewhere.
     """
 
     story: str
@@ -55,6 +56,8 @@ class Example:
     shots: int
     preferences: str = "[]"
     rejected: UInt8[np.ndarray, "rejected_frames h w 3"] | None = None
+    references: UInt8[np.ndarray, "reference_pictures h w 3"] | None = None
+    masks: UInt8[np.ndarray, "frames h w"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,18 +100,19 @@ class StageRecords(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, examples: Iterable[Example], split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         key = -1
         none = np.zeros((0, self._shape.height, self._shape.width, 3), np.uint8)
+        absent = {"rejected": none, "references": none, "masks": none[..., 0]}
         for key, example in enumerate(examples):
             values = {field.name: getattr(example, field.name) for field in dataclasses.fields(example)}
-            yield key, values | {"rejected": none if example.rejected is None else example.rejected}
+            yield key, values | {name: empty for name, empty in absent.items() if values[name] is None}
         if key < 0:
             raise InputError(f"records: found no example for split {split!r}, expected 1 or more")
 
 
 def _features(height: int | None, width: int | None) -> tfds.features.FeaturesDict:
     pictures = tfds.features.Tensor(shape=(None, height, width, 3), dtype=np.uint8, encoding="zlib")
-    return tfds.features.FeaturesDict(
-        {name: tfds.features.Text() for name in TEXTS} | dict.fromkeys(PICTURES, pictures) | {"shots": np.int64}
-    )
+    masks = tfds.features.Tensor(shape=(None, height, width), dtype=np.uint8, encoding="zlib")
+    texts = {name: tfds.features.Text() for name in TEXTS}
+    return tfds.features.FeaturesDict(texts | dict.fromkeys(PICTURES, pictures) | {"masks": masks, "shots": np.int64})
 
 
 def write_records(
@@ -160,7 +164,26 @@ def write_toy_records(
     interior: int = 2,
     size: int = world.SIDE,
 ) -> None:
-    """Draws and writes toy stories: `stories[split]` of each split, seeds `seed`, `seed` + 1, ... of its own stream.
+    """Draws and writes toy stories of level `easy`, as `write_drawn_records` does."""
+    write_drawn_records(
+        out_dir,
+        stories,
+        lambda number, split: toy_example(world.random_story(number, level, split), clips, interior, size),
+        Shape(size, size, interior, world.FRAMES if clips else 0),
+        {"made_by": "toy_cinema", "level": level.name, "seed": seed, "fps": world.FPS},
+        progress,
+    )
+
+
+def write_drawn_records(
+    out_dir: str | Path,
+    stories: Mapping[str, int],
+    draw: Callable[[int, str], Example],
+    shape: Shape,
+    about: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> None:
+    """Writes `stories[split]` stories of each split: draw(about["seed"], split), draw(about["seed"] + 1, split), ...
 
     progress: called with (stories written, stories in all). Raises InputError on a split that is unknown or empty.
     """
@@ -173,17 +196,12 @@ def write_toy_records(
     def examples(split: str, n: int) -> Iterator[Example]:
         nonlocal done
         for i in range(n):
-            yield toy_example(world.random_story(seed + i, level, split), clips, interior, size)
+            yield draw(about["seed"] + i, split)
             done += 1
             if progress:
                 progress(done, total)
 
-    write_records(
-        out_dir,
-        {split: examples(split, n) for split, n in stories.items()},
-        Shape(size, size, interior, world.FRAMES if clips else 0),
-        {"made_by": "toy_cinema", "level": level.name, "seed": seed, "fps": world.FPS},
-    )
+    write_records(out_dir, {split: examples(split, n) for split, n in stories.items()}, shape, about)
 
 
 class RecordSource:
@@ -191,7 +209,8 @@ class RecordSource:
 
     An item is a dict: `story`, `truth`, `split`, `source`, `licence`, `preferences` as str; `shots` as int; `frames` uint8
     [shots * (2 + interior), H, W, 3], of each shot the start, the end and the interior frames; `clips` uint8
-    [shots * clip_frames, H, W, 3], no frames without clips; `rejected` uint8 [2 * preferences, H, W, 3]. `metadata` says
+    [shots * clip_frames, H, W, 3], no frames without clips; `rejected` uint8 [2 * preferences, H, W, 3]; `references`
+    uint8 [references, H, W, 3]; `masks` uint8 [frames, H, W]; the last three are empty where nobody knows. `metadata` says
     interior, clip_frames and more. fields: those that are read; most of the time goes into pictures.
     """
 
@@ -230,8 +249,8 @@ class RecordSource:
     def _value(self, name: str, record: dict[str, Any]) -> Any:
         if name in TEXTS:
             return bytes(record[name]).decode() if name in record else "[]"
-        if name in PICTURES:
-            none = (0, self.metadata["height"], self.metadata["width"], 3)
+        if name in (*PICTURES, "masks"):
+            none = (0, self.metadata["height"], self.metadata["width"], 3)[: 3 if name == "masks" else 4]
             return np.asarray(record[name]) if name in record else np.zeros(none, np.uint8)
         return int(record[name])
 
@@ -283,3 +302,8 @@ def _builder(directory: str) -> tfds.core.DatasetBuilder:
 def open_records(directory: str | Path, split: str, fields: Sequence[str] = FIELDS) -> RecordSource:
     """Opens one split of a folder of records. Raises InputError on a folder or split that is not there or not ours."""
     return RecordSource(directory, split, fields)
+
+
+def open_splits(directory: str | Path) -> dict[str, RecordSource]:
+    """All splits of a folder of records, by their names. Raises InputError as `open_records` does."""
+    return {split: RecordSource(directory, split) for split in _builder(str(directory)).info.splits}

@@ -1,4 +1,4 @@
-"""`stage data toy`, `ingest` and `records`: make what models are trained on."""
+"""`stage data toy`, `ingest`, `records` and `show`: make what models are trained on, and look at it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from stage_jax.cli.arguments import refuse, whole
 from stage_jax.progress import Progress
 
 MOST_STORIES = 10_000_000
-LEVELS = ("easy",)
+LEVELS = ("easy", "full")
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
-    kinds = verbs.add_parser("data", help="make training data", description="Makes training data.").add_subparsers(
+    kinds = verbs.add_parser("data", help="make training data, look at it", description="Training data.").add_subparsers(
         title="kinds", metavar="KIND", required=True
     )
     _add_toy(kinds)
@@ -106,15 +106,15 @@ def run_records(args: argparse.Namespace, unknown: list[str]) -> None:
 
 def run_toy(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
+    from data_pipeline.full_records import write_full_records
     from data_pipeline.records import write_toy_records
-    from data_pipeline.toy_cinema.world import LEVELS
 
     counts = {"train": args.stories, "validation": args.validation, "test": args.test}
     with Progress() as progress:
-        write_toy_records(
+        write = {"easy": write_toy_records, "full": write_full_records}[args.level]
+        write(
             args.out,
             {split: count for split, count in counts.items() if count},
-            level=LEVELS[args.level],
             seed=args.seed,
             clips=args.clips,
             size=args.size,
