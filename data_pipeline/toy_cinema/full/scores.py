@@ -127,14 +127,19 @@ def who_is(figure: FigureReading, cast: tuple[ToyCharacter, ...]) -> int | None:
 def verdict(reading: Reading, story: FullStory, shot_index: int) -> str:
     """What a frame is that claims to be of a shot: one of VERDICTS.
 
-    Noise is like no exact picture; in a true frame everybody and at least two of sky, ground and prop are right; swapped
-    characters are all of this story, at the right place, but not the ones named; everything else is another story's.
+    Noise is like no exact picture. In a true frame everybody is who was named, at the place that was named; swapped characters
+    are all of this story, at the right place, but not the ones named; everything else is another story's. For each figure one
+    of all the attributes read may be wrong, since stories share many of them.
     """
     if reading.strange > NOISE_STRANGE:
         return NOISE
     shot = story.shots[shot_index]
-    here = sum(getattr(reading.place, a) == getattr(story.places[shot.place], a) for a in PLACE) >= 2
     found = tuple(who_is(figure, story.characters) for figure in reading.figures)
-    if not here or None in found:
+    if None in found:
+        return OTHER
+    wrong = sum(getattr(reading.place, a) != getattr(story.places[shot.place], a) for a in PLACE)
+    for i, figure in zip(found, reading.figures, strict=True):
+        wrong += sum(getattr(figure, a) != getattr(story.characters[i], a) for a in IDENTITY)
+    if wrong > len(found):
         return OTHER
     return TRUE if found == shot.characters else SWAPPED
