@@ -19,6 +19,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     _add_toy(kinds)
     _add_ingest(kinds)
     _add_records(kinds)
+    _add_show(kinds)
 
 
 def _add_toy(kinds: argparse._SubParsersAction) -> None:
@@ -104,6 +105,15 @@ def run_records(args: argparse.Namespace, unknown: list[str]) -> None:
         )
 
 
+def _add_show(kinds: argparse._SubParsersAction) -> None:
+    parser = kinds.add_parser("show", help="a page of records", description="Writes records as one HTML page.")
+    parser.add_argument("records", metavar="DIR", type=Path, help="a folder of records")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="the page (DIR/records.html)")
+    parser.add_argument("--stories", metavar="N", type=whole(0, 1000), default=6, help="shown of each split (6)")
+    parser.add_argument("--count", metavar="N", type=whole(1, MOST_STORIES), default=1000, help="in the statistics (1000)")
+    parser.set_defaults(run=run_show)
+
+
 def run_toy(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
     from data_pipeline.full_records import write_full_records
@@ -131,3 +141,15 @@ def run_ingest(args: argparse.Namespace, unknown: list[str]) -> None:
     for shot in shots:
         taken = f"frames {shot.start_frame} and {shot.end_frame} taken" if shot.kept else shot.reason
         print(f"{shot.name}  {shot.first_frame}-{shot.last_frame}  {taken}")
+
+
+def run_show(args: argparse.Namespace, unknown: list[str]) -> None:
+    refuse(unknown)
+    from data_pipeline.records import open_splits
+    from stage_jax.files import write_bytes
+    from stage_jax.film.data_page import data_page
+
+    out = args.out or args.records / "records.html"
+    page = data_page(args.records, open_splits(args.records), args.stories, args.count)
+    write_bytes(out, page.encode())
+    print(f"page: {out}")
