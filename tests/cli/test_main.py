@@ -128,14 +128,15 @@ def test_ingest_prints_the_shots(tmp_path: Path, capsys: pytest.CaptureFixture) 
     assert "frames: 720/720" in captured.err.splitlines()[-1]
 
 
-def test_toy_records_are_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", ["easy", "full"])
+def test_toy_records_are_written(tmp_path: Path, level: str) -> None:
     from data_pipeline.records import open_records
 
-    flags = "--stories 2 --validation 1 --test 0 --seed 5 --no-clips --size 32"
+    flags = f"--level {level} --stories 2 --validation 1 --test 0 --seed 5 --no-clips --size 32"
     assert cli.main(["data", "toy", "--out", str(tmp_path / "toy"), *flags.split()]) == 0
     source = open_records(tmp_path / "toy", "train")
     assert len(source) == 2 and source[0]["frames"].shape[1:] == (32, 32, 3) and len(source[0]["clips"]) == 0
-    assert len(open_records(tmp_path / "toy", "validation")) == 1
+    assert len(open_records(tmp_path / "toy", "validation")) == 1 and source.metadata["about"]["level"] == level
 
 
 def test_toy_records_do_not_go_over_others(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
