@@ -95,9 +95,9 @@ def read_frame(
         background = _background(place.sky, place.ground, place.prop, view)
         growth = view.zoom / world.ZOOMS[shot.size]
         figures = tuple(_read_figure(exact, background, growth, x, y, SEARCH[len(expected)]) for x, y, _ in expected)
-        free = ~_near(tuple(Figure(f.shape, f.colour, f.hat, f.x, f.y, f.side) for f in figures))
-    drawn = render.render(place, view, tuple(Figure(f.shape, f.colour, f.hat, f.x, f.y, f.side) for f in figures))
-    strange = float((np.abs(exact - drawn).max(-1) > CLIP).mean())
+        drawn = tuple(Figure(f.shape, f.colour, f.hat, f.x, f.y, f.side) for f in figures)
+        free = ~_near(drawn)
+    strange = float((np.abs(exact - render.render(place, view, drawn)).max(-1) > CLIP).mean())
     return Reading(place, camera, figures, strange)
 
 
@@ -119,7 +119,6 @@ def _read_place(
     Sky and ground are large, and are told by themselves; then prop and move together; then sky and ground under that move.
     What the figures left elsewhere counts no more than CLIP.
     """
-
     shown = picture[free]
 
     def error(sky: str, ground: str, prop: str, camera: str) -> float:
