@@ -11,8 +11,8 @@ import pytest
 from data_pipeline.toy_cinema.full import probe, render, scores, stories, world
 from data_pipeline.toy_cinema.scores import POSITION
 
-WHOLE = next(s for s in map(stories.random_story, range(99)) if len(s.characters) == 2 and any(t.goes_on for t in s.shots))
-GOING = next(i for i, shot in enumerate(WHOLE.shots) if shot.goes_on)
+GOING = 2
+WHOLE = next(s for s in map(stories.random_story, range(999)) if len(s.characters) == 2 and s.shots[GOING].goes_on)
 STORY = dataclasses.replace(WHOLE, shots=WHOLE.shots[: GOING + 1])
 
 
@@ -33,7 +33,7 @@ def test_true_pairs_read_as_they_are():
 
 
 def test_what_is_no_frame_of_the_shot_is_known():
-    alone = [i for i, shot in enumerate(STORY.shots) if len(shot.characters) == 1][:2]
+    alone = [i for i, shot in enumerate(STORY.shots) if len(shot.characters) == 1][:1]
     assert verdicts(scores.true_pairs(STORY), alone) == {scores.TRUE}
     turned = dataclasses.replace(STORY, characters=(*STORY.characters[1:], STORY.characters[0]))
     assert verdicts(scores.true_pairs(turned), alone) == {scores.SWAPPED}

@@ -1,4 +1,4 @@
-"""The tables of docs/PROBE.md, made anew from three stories."""
+"""The tables of docs/PROBE.md, made anew from four stories."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_frames_are_taken_for_what_they_are(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("probe_tables", TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    monkeypatch.setattr("sys.argv", ["probe_tables.py", "--stories", "3", "--out", str(tmp_path / "PROBE.md")])
+    monkeypatch.setattr("sys.argv", ["probe_tables.py", "--stories", "4", "--out", str(tmp_path / "PROBE.md")])
     tool.main()
     page = (tmp_path / "PROBE.md").read_text()
     taken = {name: [int(n) for n in counts] for name, *counts in rows(page, "What frames are")}
