@@ -128,8 +128,8 @@ Written by `python tools/probe_tables.py`: {stories} stories of the test split a
 exact renders (`data_pipeline/toy_cinema/full/probe.py`). Chance is a blind guess among equals; the ceiling is what is read from
 the true frames. Soft and noisy: a blur of {blur:g} pixel, then noise of {noise:g} grey values. Swapped characters: in stories
 that have two or three. Another story's frames are read as if they were the shots of this one. Counts are frames in the first
-table, and appearances or shots in the others. Figures that are not where they are looked for put no way into the readings, so
-that cuts in another story's frames and in noise read as broken more often than a coin would.
+table, and appearances or shots in the others. In another story's frames and in noise a figure seldom
+seems to go the same way twice, so that cuts read as broken more often than a coin would have it.
 """
 
 
