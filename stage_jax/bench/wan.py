@@ -15,6 +15,7 @@ from stage_jax.bench.against_diffusers import Arrays, Bench, Report, against_dif
 from stage_jax.evaluation.goldens import draw, largest_difference, relative_error
 from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.stacking import flat_params
+from stage_jax.weights.config_types import as_tuples
 from stage_jax.weights.dit_table import DIT_TABLE
 from stage_jax.weights.table import to_torch
 
@@ -67,3 +68,8 @@ def write_task(folder: Path, config: DiTConfig, latent: tuple[int, ...], seed: i
     }
     save_file(inputs, folder / "inputs.safetensors")
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config)))
+
+
+def read_config(folder: Path) -> DiTConfig:
+    """The sizes that `write_task` left in a folder."""
+    return DiTConfig(**{name: as_tuples(value) for name, value in json.loads((folder / "config.json").read_text()).items()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -14,18 +13,17 @@ from safetensors.numpy import load_file, save_file
 
 from stage_jax.bench.against_diffusers import OURS
 from stage_jax.bench.contest import serve
-from stage_jax.bench.wan import FORWARD, TRAINING
-from stage_jax.models.dit import DiT, DiTConfig
+from stage_jax.bench.wan import FORWARD, TRAINING, read_config
+from stage_jax.models.dit import DiT
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.parallel.compiler import training_options
 from stage_jax.recipes.wan import t2v_sequence
-from stage_jax.weights.config_types import as_tuples
 from stage_jax.weights.dit_table import DIT_TABLE
 from stage_jax.weights.table import from_torch, to_torch
 
 
 def main(folder: Path) -> None:
-    config = DiTConfig(**{name: as_tuples(value) for name, value in json.loads((folder / "config.json").read_text()).items()})
+    config = read_config(folder)
     abstract = nnx.eval_shape(lambda: DiT(config, nnx.Rngs(0)))
     state = load_file(folder / "weights.safetensors")
     params = jax.tree.map(jnp.asarray, from_torch(state, DIT_TABLE, flat_params(abstract), naming="diffusers"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -13,26 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from stage_jax.bench.against_diffusers import PEER
 from stage_jax.bench.contest import serve
-from stage_jax.bench.wan import FORWARD, TRAINING
+from stage_jax.bench.wan import FORWARD, TRAINING, read_config
+from stage_jax.weights.formats import diffusers_config
 
 
 def main(folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text())
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    model = WanTransformer3DModel(
-        patch_size=tuple(config["kernels"][0]),
-        num_attention_heads=config["heads"],
-        attention_head_dim=config["dim"] // config["heads"],
-        in_channels=config["in_channels"],
-        out_channels=config["out_channels"],
-        text_dim=config["text_dim"],
-        freq_dim=config["freq_dim"],
-        ffn_dim=config["ffn_dim"],
-        num_layers=config["layers"],
-        cross_attn_norm=True,
-        qk_norm="rms_norm_across_heads",
-        eps=config["eps"],
-    )
+    model = WanTransformer3DModel.from_config(diffusers_config(read_config(folder)))
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     inputs = load_file(folder / "inputs.safetensors")
 
