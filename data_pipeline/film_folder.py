@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import json
 from pathlib import Path
 
-from data_pipeline.ingest import ShotRecord
+from data_pipeline.ingest.shots import SHOTS, ShotRecord, read_shots
+from data_pipeline.ingest.stories import film_story, told_shot
 from data_pipeline.outside import Source
 from stage_jax.errors import InputError
 from stage_jax.story.example import Example
 from stage_jax.story.pairs import SUFFIXES, read_pairs
 from stage_jax.story.readers import read_story
-from stage_jax.story.tables import listed_once
-from stage_jax.story.types import Scene, Shot, Story, story_from_json, story_to_json
+from stage_jax.story.types import Shot, Story, story_from_json, story_to_json
 
-SHOTS, STORY = "shots.jsonl", "story.json"
+STORY = "story.json"
 LICENCE = "of the film"
 
 
 def film_sources(folder: Path) -> list[Source]:
-    """A source of every film: `folder` itself or the folders in it that hold `shots.jsonl` or `story.json`.
+    """A source of every story of every film: `folder` itself or the folders in it that hold `shots.jsonl` or `story.json`.
 
-    The captions are those of `story.json`, whose shots are named as the frames are, or stand beside the frames as
-    SC01_SH010.txt. InputError if there is no film, or if a film has neither."""
+    What is said of the shots is in `story.json`, whose shots are named as the frames are, or stands beside the frames as
+    SC01_SH010.txt, or is nothing: such a shot has an empty description, which training refuses. The scenes of an ingested
+    film are its stories; a folder with `story.json` alone holds one. InputError if there is no film, or one without shots."""
     places = [place for place in (folder, *sorted(folder.glob("*/"))) if (place / SHOTS).is_file() or (place / STORY).is_file()]
     if not places:
         raise InputError(f"{folder}: found no {SHOTS} or {STORY}, in it or in the folders in it, expected an ingest")
     sources = []
     for place in places:
-        story = read_story(place / STORY) if (place / STORY).is_file() else _captioned(place)
-        sources.append(Source(place.name, _first_picture(place, story), functools.partial(_example, place, story)))
+        stories = _stories(place)
+        for story in stories:
+            name = place.name if len(stories) == 1 else f"{place.name}/{story.scenes[0].id}"
+            sources.append(Source(name, _first_picture(place, story), functools.partial(_example, place, story)))
     return sources
+
+
+def _stories(place: Path) -> list[Story]:
+    if not (place / SHOTS).is_file():
+        return [read_story(place / STORY, captions=False)]
+    film = read_shots(place)
+    if not film.kept:
+        raise InputError(f"{place}: found no shot that is kept, expected 1 or more")
+    if (place / STORY).is_file():
+        story = read_story(place / STORY, captions=False)
+    else:
+        told = {record.name: _captioned(place, record) for record in film.kept}
+        story = story_from_json(story_to_json(film_story(film, told)), str(place), captions=False)  # with all its checks
+    return [dataclasses.replace(story, scenes=(scene,)) for scene in story.scenes if scene.shots]
 
 
 def _example(place: Path, story: Story) -> Example:
@@ -44,29 +61,10 @@ def _first_picture(place: Path, story: Story) -> Path:
     return next((file for file in files if file.is_file()), files[0])
 
 
-def _captioned(place: Path) -> Story:
-    """The kept shots of an ingest, each with the caption that stands beside its frames."""
-    path = place / SHOTS
+def _captioned(place: Path, record: ShotRecord) -> Shot:
+    """The shot with the caption that stands beside its frames, if one does."""
+    path, shot = place / f"{record.name}.txt", told_shot(record)
     try:
-        records = [ShotRecord(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-        captions = {record.name: place / f"{record.name}.txt" for record in records if record.kept}
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: not the shots of an ingest ({error})") from None
-    missing = [caption.name for caption in captions.values() if not caption.is_file()]
-    if missing or not captions:
-        found = f"no {listed_once(missing)}" if missing else "no shot that is kept"
-        raise InputError(f"{place}: found {found}, expected a caption of every kept shot there, or {STORY}")
-    shots = tuple(
-        Shot(record.name.removeprefix("SC01_"), _caption(captions[record.name]), movement=record.camera)
-        for record in records
-        if record.kept
-    )
-    story = Story(title=records[0].film, scenes=(Scene("SC01", shots=shots),))
-    return story_from_json(story_to_json(story), str(place))  # with all its checks
-
-
-def _caption(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
+        return dataclasses.replace(shot, description=path.read_text(encoding="utf-8-sig").strip()) if path.is_file() else shot
     except UnicodeDecodeError:
         raise InputError(f"{path}: found bytes that are no UTF-8, expected a caption") from None

@@ -134,7 +134,7 @@ def run_toy(args: argparse.Namespace, unknown: list[str]) -> None:
 
 def run_ingest(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
-    from data_pipeline.ingest import ingest
+    from data_pipeline.ingest.film import ingest
 
     with Progress() as progress:
         shots = ingest(args.film, args.out, lambda done, total: progress.step("frames", done, total))

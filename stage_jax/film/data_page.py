@@ -73,7 +73,7 @@ def _split(name: str, source: RecordSource, shown: int, counted: int) -> Markup:
     for i in range(min(len(source), max(shown, counted))):
         record = source[i] if i < shown else texts[i]
         where = f"{source.directory}, {name}, story {i}"
-        story = story_from_json(_value(record["story"], where), where)
+        story = story_from_json(_value(record["story"], where), where, captions=False)
         truth, preferences = _value(record["truth"], where), _preferences(record["preferences"], where)
         if i < counted:
             statistics.add(story, truth, (why for _, why in preferences))

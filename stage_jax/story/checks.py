@@ -20,8 +20,10 @@ ASPECT = re.compile(r"[1-9]\d{0,4}:[1-9]\d{0,4}", re.ASCII)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")  # ids that become part of file names
 
 
-def check_story(story: Story, file: str) -> None:
-    """Raises InputError, naming the place, for the first thing in `story` that nothing could be made of."""
+def check_story(story: Story, file: str, captions: bool = True) -> None:
+    """Raises InputError, naming the place, for the first thing in `story` that nothing could be made of.
+
+    captions: whether every shot has to say what it shows; nobody may have said so yet of what a real film shows."""
     top = Place(file)
     if not LEAST_FPS <= story.fps <= MOST_FPS:
         raise top.key("fps").error(described(story.fps), f"frames a second, from {LEAST_FPS:g} to {MOST_FPS:g}")
@@ -35,10 +37,10 @@ def check_story(story: Story, file: str) -> None:
     for i, character in enumerate(story.characters):
         for j, path in enumerate(character.references):
             check_path(path, top.key("characters").item(i).key("references").item(j))
-    _check_scenes(story, top)
+    _check_scenes(story, top, captions)
 
 
-def _check_scenes(story: Story, top: Place) -> None:
+def _check_scenes(story: Story, top: Place, captions: bool) -> None:
     people, places = [c.id for c in story.characters], [place.id for place in story.locations]
     names: dict[str, str] = {}
     for i, scene in enumerate(story.scenes):
@@ -48,7 +50,7 @@ def _check_scenes(story: Story, top: Place) -> None:
             raise here.key("location").error(described(scene.location), _an_id("location", scene.location, places))
         for j, shot in enumerate(scene.shots):
             there = here.key("shots").item(j)
-            _check_shot(shot, there, people)
+            _check_shot(shot, there, people, captions)
             # Names become files, and some file systems take SH010 and sh010 for one.
             name = story.shot_name(scene, shot)
             earlier = names.setdefault(name.lower(), there.path)
@@ -56,9 +58,9 @@ def _check_scenes(story: Story, top: Place) -> None:
                 raise there.key("id").error(f"a second shot called {name}", f"another id, {earlier} has this one")
 
 
-def _check_shot(shot: Shot, place: Place, people: list[str]) -> None:
+def _check_shot(shot: Shot, place: Place, people: list[str], captions: bool) -> None:
     _check_name(shot.id, place.key("id"))
-    if not shot.description.strip():
+    if captions and not shot.description.strip():
         raise place.key("description").error(described(shot.description), "what the shot shows")
     if not 0 < shot.seconds <= MOST_SECONDS:
         raise place.key("seconds").error(described(shot.seconds), f"seconds, above 0 and at most {MOST_SECONDS:g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from stage_jax.story.types import Story, story_from_json
 LARGEST_FILE = 64 * 2**20  # bytes; 10,000 shots take about 10 MiB
 
 
-def read_story(path: str | Path) -> Story:
-    """The story in `path`, a .json or a .fountain file.
+def read_story(path: str | Path, captions: bool = True) -> Story:
+    """The story in `path`, a .json or a .fountain file. captions: as `story_from_json`.
 
     Raises InputError, one line with the file and the place in it, if there is none to be had.
     """
     path = Path(path)
-    readers = {".json": _from_json, ".fountain": parse_fountain}
+    readers = {".json": functools.partial(_from_json, captions=captions), ".fountain": parse_fountain}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: found a file called '*{path.suffix}', expected *.json or *.fountain")
@@ -29,8 +30,8 @@ def read_story(path: str | Path) -> Story:
     return story
 
 
-def _from_json(text: str, file: str) -> Story:
-    return story_from_json(_parsed(text, file), file)
+def _from_json(text: str, file: str, captions: bool) -> Story:
+    return story_from_json(_parsed(text, file), file, captions)
 
 
 def _text_of(path: Path) -> str:

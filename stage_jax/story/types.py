@@ -99,10 +99,12 @@ def story_to_json(story: Story) -> dict[str, Any]:
     return _lists(asdict(story))
 
 
-def story_from_json(value: Any, where: str) -> Story:
-    """A story from the value of a story.json called `where`; raises InputError, naming the place, if it is none."""
+def story_from_json(value: Any, where: str, captions: bool = True) -> Story:
+    """A story from the value of a story.json called `where`; raises InputError, naming the place, if it is none.
+
+    captions: whether shots without a description are refused."""
     story = build(Story, value, Place(where))
-    check_story(story, where)
+    check_story(story, where, captions)
     return story
 
 

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from scenedetect.detectors import AdaptiveDetector
 
-from data_pipeline import ingest as module
-from data_pipeline.ingest import ShotRecord, detection_picture, ingest
+from data_pipeline.ingest import film as module
+from data_pipeline.ingest.film import detection_picture, ingest
+from data_pipeline.ingest.shots import FilmShots, ShotRecord, read_shots
 from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.story.pairs import read_pairs
@@ -59,12 +60,10 @@ def test_the_four_shots_of_a_real_film(ingested: tuple) -> None:
     out, records, seen = ingested
     assert [(r.first_frame, r.last_frame) for r in records] == SHOTS
     assert [(r.start_frame, r.end_frame) for r in records] == [(first + 2, last - 2) for first, last in SHOTS]
+    assert read_shots(out) == FilmShots(out, tuple(records))
     lines = [json.loads(line) for line in (out / "shots.jsonl").read_text().splitlines()]
-    assert [ShotRecord(**line) for line in lines] == records
-    assert list(lines[0]) == [
-        "film", "index", "first_frame", "last_frame", "start_frame", "end_frame", "camera", "kept", "reason",
-    ]  # fmt: skip
     assert lines[1]["film"] == FILM.name and lines[1]["kept"] is True and lines[1]["index"] == 1
+    assert lines[1]["name"] == "SC01_SH020" and lines[1]["story"] == 1
     assert seen == [(n, 720) for n in range(1, 721)]
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_pipeline.constoryboard import ANNOTATIONS, constoryboard_sources, open_constoryboard
 from data_pipeline.film_folder import film_sources
+from data_pipeline.ingest.shots import Camera, ShotRecord, write_shots
 from data_pipeline.outside import nearest_size
 from data_pipeline.records import open_records
 from stage_jax.cli.main import main
@@ -142,40 +143,47 @@ def test_sizes_that_are_none(size: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def ingest_like(folder: Path) -> Path:
-    """What an ingest leaves: three shots, of which the second is not kept."""
-    lines = []
-    for index, kept in enumerate((True, False, True)):
-        taken = {"start_frame": 2, "end_frame": 20} if kept else {"start_frame": None, "end_frame": None}
-        lines.append({"film": "a.mp4", "index": index, "first_frame": 0, "last_frame": 22} | taken
-                     | {"camera": "pan", "kept": kept, "reason": ""})  # fmt: skip
+    """What an ingest leaves: three shots, of which the second is not kept, and a story of one more."""
+    shots = []
+    for index, kept in enumerate((True, False, True, True)):
+        name = "SC02_SH010" if index == 3 else f"SC01_SH0{10 * (index + 1)}"
+        taken = (2, 20) if kept else (None, None)
+        camera = Camera("pan", "left", 0.2)
+        shots.append(
+            ShotRecord("a.mp4", index, 1 + index // 3, name, 0, 22, 1.5, *taken, (), "", camera, kept, "")
+        )
         if kept:
             for which, grey in (("start", 50), ("end", 60)):
-                picture(folder / f"SC01_SH0{10 * (index + 1)}_{which}.png", grey + index)
-    (folder / "shots.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+                picture(folder / f"{name}_{which}.png", grey + index)
+    write_shots(folder, shots)
     return folder
 
 
-def test_an_ingested_film_with_captions_beside_its_frames(tmp_path: Path):
+def test_ingested_films_with_captions_beside_their_frames(tmp_path: Path):
     film = ingest_like(tmp_path / "films" / "a")
-    with pytest.raises(InputError, match="a: found no SC01_SH010.txt, SC01_SH030.txt, expected a caption of every kept shot"):
-        film_sources(film)
-    for name in ("SC01_SH010", "SC01_SH030"):
-        (film / f"{name}.txt").write_text(f" what {name} shows\n")
+    (film / "SC01_SH010.txt").write_text(" what SC01_SH010 shows\n")
     assert run("film_folder", tmp_path / "films", "--out", tmp_path / "out", "--size", "16x16") == 0
-    (record,) = open_records(tmp_path / "out", "train")
-    story = story_from_json(json.loads(record["story"]), "record")
-    assert [(s.id, s.description, s.movement) for _, s in story.shots()] == [
-        ("SH010", "what SC01_SH010 shows", "pan"), ("SH030", "what SC01_SH030 shows", "pan"),
+    first, second = open_records(tmp_path / "out", "train")
+    story = story_from_json(json.loads(first["story"]), "record", captions=False)
+    assert [(s.id, s.description, s.movement, s.seconds) for _, s in story.shots()] == [
+        ("SH010", "what SC01_SH010 shows", "pan left", 1.5), ("SH030", "", "pan left", 1.5),
     ]  # fmt: skip
-    assert greys(record) == [50, 60, 52, 62] and story.title == "a.mp4"
+    assert greys(first) == [50, 60, 52, 62] and greys(second) == [53, 63] and story.title == "a.mp4"
+    with pytest.raises(InputError, match=r"shots\[1\].description: found the string \"\", expected what the shot shows"):
+        story_from_json(json.loads(first["story"]), "record")  # as training reads it
 
 
 def test_an_ingested_film_with_a_story(tmp_path: Path):
     film = ingest_like(tmp_path / "a")
-    told = {"title": "told", "scenes": [{"id": "SC01", "shots": [{"id": "SH030", "description": "the third"}]}]}
-    (film / "story.json").write_text(json.dumps(told))
-    example = film_sources(film)[0].load()
+    scenes = [{"id": "SC02", "shots": [{"id": "SH010", "description": "a"}]},
+              {"id": "SC01", "shots": [{"id": "SH030", "description": "the third"}]}]  # fmt: skip
+    (film / "story.json").write_text(json.dumps({"title": "told", "scenes": scenes}))
+    other, example = (source.load() for source in film_sources(film))
     assert example.story.title == "told" and int(np.unique(example.pairs[0].start).item()) == 52
+    assert [s.id for s in other.story.scenes] == ["SC02"]
+    (film / "shots.jsonl").unlink()
+    (whole,) = film_sources(film)
+    assert len(whole.load().pairs) == 2
     with pytest.raises(InputError, match="found no shots.jsonl or story.json"):
         film_sources(tmp_path / "a" / "nothing")
 
@@ -183,19 +191,19 @@ def test_an_ingested_film_with_a_story(tmp_path: Path):
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("shots.jsonl", b"{", "shots.jsonl: not the shots of an ingest"),
-        ("shots.jsonl", b"\xff", "shots.jsonl: not the shots of an ingest"),
-        ("shots.jsonl", b'{"index": 1}', "shots.jsonl: not the shots of an ingest"),
-        ("shots.jsonl", b"", "no shot that is kept"),
+        ("shots.jsonl", b"{", "shots.jsonl:1: not JSON"),
+        ("shots.jsonl", b"\xff", "shots.jsonl: cannot be read"),
+        ("shots.jsonl", b'{"index": 1}', "shots.jsonl:1: the top level: found no 'film'"),
+        ("shots.jsonl", b"", "shots.jsonl: found no shot"),
+        ("shots.jsonl", b"name: SC01_SH010 ../../x", "shots.jsonl:1: name: found the string"),
         ("SC01_SH010.txt", b"\xff", "SC01_SH010.txt: found bytes that are no UTF-8"),
-        ("SC01_SH010.txt", b" ", "what the shot shows"),
         ("SC01_SH030_end.png", b"x", "SC01_SH030_end.png: not a picture"),
     ],
 )
 def test_ingests_that_are_broken(file: str, content: bytes, words: str, tmp_path: Path):
     film = ingest_like(tmp_path / "a")
-    for name in ("SC01_SH010", "SC01_SH030"):
-        (film / f"{name}.txt").write_text(name)
+    if content.startswith(b"name"):
+        content = (film / file).read_bytes().replace(b"SC01_SH010", b"../../x")
     (film / file).write_bytes(content)
     with pytest.raises(InputError, match=words) as caught:
         film_sources(film)[0].load()

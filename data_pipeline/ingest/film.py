@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from PIL import Image
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
+from data_pipeline.ingest.shots import ShotRecord, write_shots
 from stage_jax.errors import InputError
 from stage_jax.files import atomic_folder
 
@@ -34,29 +33,6 @@ OURS = re.compile(r"shots\.jsonl|SC01_SH\d{3,}_(?:start|end)\.png")
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class ShotRecord:
-    """One line of shots.jsonl. Frames count from 0 in the film, the last one included.
-
-    `start_frame` and `end_frame` are those taken, none if the shot is not `kept`; `reason` says why it is not.
-    `camera` is empty until somebody annotates it. The frames are in SC01_SH010_start.png and so on, 10 times index + 1.
-    """
-
-    film: str
-    index: int
-    first_frame: int
-    last_frame: int
-    start_frame: int | None
-    end_frame: int | None
-    camera: str
-    kept: bool
-    reason: str
-
-    @property
-    def name(self) -> str:
-        return f"SC01_SH{10 * (self.index + 1):03d}"
-
-
 def ingest(film: str | Path, out: str | Path, progress: Progress | None = None) -> list[ShotRecord]:
     """Finds the hard cuts of a film and writes its shots to the folder `out`, whole or not at all.
 
@@ -67,8 +43,7 @@ def ingest(film: str | Path, out: str | Path, progress: Progress | None = None) 
     _check_out(out)
     with atomic_folder(out) as folder:
         records = _ingest(film, folder, progress)
-        lines = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
-        (folder / "shots.jsonl").write_text(lines, encoding="utf-8")
+        write_shots(folder, records)
     return records
 
 
@@ -88,7 +63,11 @@ def _ingest(film: Path, folder: Path, progress: Progress | None) -> list[ShotRec
         kept = last + 1 - first >= max(SHORTEST * rate, 2 * GUARD + 2)
         reason = "" if kept else f"shorter than {SHORTEST:g} s, or than {2 * GUARD + 2} frames"
         taken = (first + GUARD, last - GUARD) if kept else (None, None)
-        record = ShotRecord(film.name, len(records), first, last, *taken, "", kept, reason)
+        name, transition = f"SC01_SH{10 * (len(records) + 1):03d}", "cut" if records else ""
+        seconds = float((last + 1 - first) / rate)
+        record = ShotRecord(
+            film.name, len(records), 1, name, first, last, seconds, *taken, (), transition, None, kept, reason
+        )
         if kept:
             _save(start, folder / f"{record.name}_start.png")
             _save(at(last - GUARD), folder / f"{record.name}_end.png")
