@@ -1,10 +1,11 @@
-"""`stage data toy`, `ingest`, `records` and `show`: make what models are trained on, and look at it."""
+"""`stage data toy`, `ingest`, `annotate`, `records` and `show`: make what models are trained on, and look at it."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from stage_jax.cli import data_annotate
 from stage_jax.cli.arguments import refuse, whole
 from stage_jax.progress import Progress
 
@@ -18,6 +19,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     _add_toy(kinds)
     _add_ingest(kinds)
+    data_annotate.add_parser(kinds)
     _add_records(kinds)
     _add_show(kinds)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def read_table(path: str | Path) -> tuple[list[Row], list[str]]:
     path = Path(path)
     rows, unknown = [], dict[str, None]()
     ours = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
-    for number, values in enumerate(_objects(path), start=1):
+    for number, values in enumerate(read_rows(path), start=1):
         place = Place(str(path), f"row {number}")
         found: dict[str, str] = {}
         for column, value in values.items():
@@ -89,7 +89,8 @@ def read_json(path: Path, what: str) -> Any:
         raise InputError(f"{path}: JSON nested too deeply or with a number too long, expected {what}") from None
 
 
-def _objects(path: Path) -> Iterable[dict[str, Any]]:
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a .csv, .json or .jsonl file as they are, JSON values by the names of their columns. Raises InputError."""
     if path.suffix == ".csv":
         yield from csv.DictReader(io.StringIO(_text(path, "a table")), restval="", restkey="(more than the header has)")
         return

@@ -1,0 +1,86 @@
+"""`stage data annotate DIR`: what is to be said of ingested films, from files, endpoints and models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stage_jax.cli.arguments import refuse, whole
+from stage_jax.progress import Progress
+
+INCOMPLETE = 1  # exit code where something could not be said of some shot
+
+
+def add_parser(kinds: argparse._SubParsersAction) -> None:
+    parser = kinds.add_parser(
+        "annotate", help="captions and camera words for ingested films",
+        description="Writes story.json and annotations.jsonl into every ingested film. Run again, it asks no model twice.",
+    )  # fmt: skip
+    parser.add_argument("folder", metavar="DIR", type=Path, help="an ingested film, or a folder of them")
+    files = parser.add_argument_group("from files, which go over what was measured; more than once each")
+    files.add_argument(
+        "--captions", metavar="PATH", type=Path, action="append", default=[],
+        help="a .csv, .json or .jsonl table, a .srt file, or a folder of SC01_SH010.txt",
+    )  # fmt: skip
+    files.add_argument(
+        "--dialogue", metavar="PATH", type=Path, action="append", default=[], help="a .srt file, or a folder of FILM.srt"
+    )
+    model = parser.add_argument_group("from a model that sees pictures, for what is still missing")
+    model.add_argument(
+        "--endpoint", metavar="URL", default="", help="an OpenAI-compatible one, such as http://localhost:8000/v1"
+    )
+    model.add_argument("--model", metavar="NAME", default="", help="what the endpoint calls it")
+    model.add_argument("--key-env", metavar="VARIABLE", default="", help="environment variable with the endpoint's key")
+    model.add_argument(
+        "--answers", choices=("json_schema", "json_object", "text"), default="json_schema",
+        help="the response_format that the endpoint knows (json_schema)",
+    )  # fmt: skip
+    model.add_argument("--timeout", metavar="SECONDS", type=whole(1, 3600), default=120, help="for one answer (120)")
+    model.add_argument("--attempts", metavar="N", type=whole(1, 100), default=5, help="for one answer (5)")
+    model.add_argument("--workers", metavar="N", type=whole(1, 256), default=8, help="questions asked at once (8)")
+    model.add_argument("--vlm", metavar="DIR", type=Path, help="a transformers folder instead of an endpoint (extra `torch`)")
+    model.add_argument("--referential", action="store_true", help="write captions anew so that they refer to the shot before")
+    model.add_argument("--kept", metavar="DIR", type=Path, help="where models' answers are kept (DIR/answers)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, unknown: list[str]) -> int:
+    refuse(unknown)
+    from data_pipeline.annotate.film import annotate_film
+    from data_pipeline.annotate.parts import Asked, open_parts, tables
+    from data_pipeline.ingest.shots import film_folders
+    from stage_jax.errors import InputError
+    from stage_jax.story.tables import listed_once
+
+    asked = Asked(
+        captions=tuple(args.captions), dialogue=tuple(args.dialogue), endpoint=args.endpoint, model=args.model,
+        key_env=args.key_env, answers=args.answers, seconds=float(args.timeout), attempts=args.attempts,
+        workers=args.workers, vlm=args.vlm, referential=args.referential,
+    )  # fmt: skip
+    films = film_folders(args.folder)
+    parts = open_parts(asked, args.kept or args.folder / "answers")
+    failed, speakers = 0, set[str]()
+    with Progress() as progress:
+        for table in tables(parts):
+            if table.unknown:
+                progress.say(f"{table.path}: columns that are not read: {listed_once(table.unknown)}")
+        for number, film in enumerate(films, start=1):
+            try:
+                told = annotate_film(film, parts)
+            except InputError as error:
+                progress.say(f"{error}")
+                failed += 1
+                continue
+            for shot in told.shots:
+                speakers |= set(shot.by.values())
+                for problem in shot.problems:
+                    progress.say(f"{film / shot.record.name}: {problem}")
+            failed += any(shot.problems for shot in told.shots)
+            captions = sum(bool(shot.shot.description) for shot in told.shots)
+            print(f"{film}: {captions} of {len(told.shots)} shots have a caption")
+            progress.step("films", number, len(films))
+        for table in tables(parts):
+            if not any(by.startswith(str(table.path)) for by in speakers):
+                progress.say(f"{table.path}: none of its {len(table.rows):,} rows names a shot here")
+                failed += 1
+    return INCOMPLETE if failed else 0
