@@ -18,12 +18,17 @@ CORE = [
     "clu>=0.0.12",
     "absl-py>=2.3",
     "av>=16",
+    "fonttools>=4.60",
+    "fpdf2>=2.8.9",
     "importlib_resources>=6",  # tensorflow-datasets needs it to read a builder's metadata and does not declare it
     "jaxtyping>=0.3.3",
     "numpy>=2.1",
+    "opentimelineio>=0.18.1",
+    "otio-cmx3600-adapter>=1.0.0",
     "pillow>=12",
     "safetensors>=0.6",
     "scenedetect-headless>=0.7.2",  # scenedetect itself pulls the GUI build of OpenCV
+    "uharfbuzz>=0.50",  # fpdf2 lays out right-to-left scripts with it
 ]
 JAX_311, JAX_312 = 'python_version < "3.12"', 'python_version >= "3.12"'
 EXTRAS = {
@@ -57,7 +62,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["stage_jax*", "data_pipeline*"]),
-    package_data={"stage_jax": ["assets/**", "film/*.css"]},
+    package_data={"stage_jax": ["assets/**", "film/*.css", "film/*.js"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["stage = stage_jax.cli.main:main"]},

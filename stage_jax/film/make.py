@@ -13,10 +13,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from stage_jax import files
+from stage_jax.film import deliverables
 from stage_jax.film.html import board_html
 from stage_jax.film.manifest import manifest
 from stage_jax.film.png import write_png
 from stage_jax.film.sheet import contact_sheet
+from stage_jax.film.storyboarder import storyboarder_names
+from stage_jax.film.timecode import editing_rate, frame_rate
 from stage_jax.film.video import film_scale, write_mp4
 from stage_jax.generate.board import check_words, describe_too_long, describe_unknown, draw_board, given_board
 from stage_jax.generate.clips import ClipSampler, fill_board
@@ -29,7 +32,7 @@ from stage_jax.story.readers import read_story
 from stage_jax.story.types import Shot, Story, story_to_json
 
 TINY = "assets/tiny"
-FILES = ("story.json", "film.mp4", "sheet.png", "board.html", "manifest.json")
+FILES = ("story.json", "film.mp4", "sheet.png", "board.html", "manifest.json", *deliverables.NAMES)
 
 
 @runtime_checkable
@@ -83,16 +86,19 @@ def _made_of(story: Story) -> list[str]:
     """The files that a film's folder gets, so that what stands in their way is known before the work."""
     names = [story.shot_name(scene, shot) for scene, shot in story.shots()]
     frames = [f"frames/{name}_{end}.png" for name in names for end in ("start", "end")]
-    return [*FILES, *frames, *(f"clips/{name}.mp4" for name in names)]
+    return [*FILES, *storyboarder_names(names), *frames, *(f"clips/{name}.mp4" for name in names)]
 
 
 def warnings(tokenizer: Tokenizer, story: Story, *, drawn: bool) -> Iterator[str]:
-    """What the film will not have of its story: words that the filler does not read, and fields that no model goes by."""
+    """What the film will not have of its story: words that the filler does not read, an edit list that has no rate for it, and
+    fields that no model goes by."""
     captions = {story.shot_name(scene, shot): shot.video_prompt or shot.description for scene, shot in story.shots()}
     if unknown := tokenizer.unknown(captions.values()):
         yield f"left out {describe_unknown(unknown)}"
     if too_long := describe_too_long(tokenizer, captions):
         yield f"cut {too_long}"
+    if editing_rate(frame_rate(story.fps)) is None:
+        yield f"no film.edl: editing programs have no rate for a film of {story.fps:g} frames a second"
     if fields := unused_fields(story, drawn=drawn):
         yield f"the models of this version do not go by {', '.join(fields)}"
 
@@ -122,7 +128,7 @@ def sampling(models: Models, steps: int | None, guidance: float | None) -> dict[
 
 
 def write_board(board: Board, folder: Path, model_hashes: dict[str, str], settings: dict) -> None:
-    """The board folder: story, frames, clips, film, contact sheet, page, manifest."""
+    """The board folder: story, frames, clips, film, contact sheet, the other deliverables, page, manifest."""
     scale = film_scale(*board.shots[0].pair.start.shape[:2])
     for sub in ("frames", "clips"):
         (folder / sub).mkdir()
@@ -133,6 +139,7 @@ def write_board(board: Board, folder: Path, model_hashes: dict[str, str], settin
         write_mp4(folder / "clips" / f"{shot.name}.mp4", shot.clip, board.fps, scale=scale)
     write_mp4(folder / "film.mp4", frames_of(board), board.fps, scale=scale)
     write_png(folder / "sheet.png", contact_sheet(board))
+    deliverables.write_deliverables(board, folder)
     made = {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(folder.rglob("*"))

@@ -6,8 +6,9 @@ import textwrap
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from stage_jax.film.fonts import font, shown
 from stage_jax.film.timecode import shot_spans, timecode
 from stage_jax.story.board import Board, BoardShot
 
@@ -15,13 +16,14 @@ PAPER, INK, SOFT, LINE = (250, 249, 245), (34, 33, 30), (120, 116, 106), (215, 2
 # In pixels: height of a frame on the sheet, outer margin, gap between cells, height of the words under a pair.
 FRAME, MARGIN, GAP, WORDS = 192, 40, 28, 74
 HEADER = 76
+LONGEST = 500  # characters of a text that are laid out at all: more than any sheet is wide
 
 
 def contact_sheet(board: Board, columns: int = 3) -> UInt8[np.ndarray, "H W 3"]:
     """Every pair in story order, `columns` to a row, with its name, timecode and the beginning of its caption.
 
-    Frames smaller than 192 pixels are enlarged by whole pixels, larger ones reduced (Lanczos). Letters are those of
-    Pillow's own font (Latin); a board without shots gives a sheet with its title alone.
+    Frames smaller than 192 pixels are enlarged by whole pixels, larger ones reduced (Lanczos); a board without shots gives a
+    sheet with its title alone.
     """
     pictures = [(_frame(shot.pair.start), _frame(shot.pair.end)) for shot in board.shots]
     cell = max((start.width + end.width + 6 for start, end in pictures), default=400)
@@ -58,9 +60,8 @@ def _words(draw: ImageDraw.ImageDraw, shot: BoardShot, begin: str, at: tuple[int
     left, top = at
     draw.line((left, top - 2, left + width, top - 2), fill=LINE)
     _line(draw, (left, top), shot.name, 13, INK, width - 100)
-    draw.text((left + width, top), begin, font=ImageFont.load_default(12), fill=SOFT, anchor="ra")
-    font = ImageFont.load_default(12)
-    letters = max(8, int(width / font.getlength("n")))
+    draw.text((left + width, top), begin, font=font(12), fill=SOFT, anchor="ra")
+    letters = max(8, int(width / font(12).getlength("n")))
     lines = textwrap.wrap(shot.caption, letters, max_lines=2, placeholder=" …")
     for row, line in enumerate(lines):
         _line(draw, (left, top + 20 + 16 * row), line, 12, SOFT, width)
@@ -70,10 +71,10 @@ def _line(
     draw: ImageDraw.ImageDraw, at: tuple[int, int], words: str, size: int, fill: tuple[int, int, int], width: int
 ) -> None:
     """One line of text, cut where it would leave `width` pixels."""
-    font = ImageFont.load_default(size)
-    words = " ".join(words.split())
-    if font.getlength(words) > width:
-        while words and font.getlength(words + "…") > width:
+    letters = font(size)
+    words = shown(" ".join(words[:LONGEST].split()))
+    if letters.getlength(words) > width:
+        while words and letters.getlength(words + "…") > width:
             words = words[:-1]
         words += "…"
-    draw.text(at, words, font=font, fill=fill)
+    draw.text(at, words, font=letters, fill=fill)

@@ -9,6 +9,9 @@ from fractions import Fraction
 
 from stage_jax.story.board import Board, BoardShot
 
+# Those that SMPTE timecode has, in frames a second (SMPTE ST 12-1, and its doubles in ST 12-3).
+EDITING_RATES = tuple(sorted([*map(Fraction, (24, 25, 30, 48, 50, 60)), *(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60))]))
+
 
 def frame_rate(fps: float) -> Fraction:
     """The rate in frames per second as the fraction that it stands for: 8.0 -> 8, 23.976 -> 24000/1001.
@@ -20,6 +23,12 @@ def frame_rate(fps: float) -> Fraction:
     if fps > 23 and fps != round(fps) and abs(fps - ntsc) < 0.005:
         return ntsc
     return Fraction(fps).limit_denominator(1001)
+
+
+def editing_rate(rate: Fraction) -> Fraction | None:
+    """The rate at which editing programs take a film of `rate`: the lowest of theirs that shows every frame equally often
+    (8 -> 24, 16 -> 48, 24000/1001 -> itself). None if there is none (7)."""
+    return next((known for known in EDITING_RATES if (known / rate).denominator == 1), None)
 
 
 def shot_frames(shot: BoardShot, fps: float) -> int:

@@ -16,6 +16,7 @@ from stage_jax.errors import InputError
 from stage_jax.film import make
 from stage_jax.film.make import make_film, sampling, unused_fields, warnings
 from stage_jax.film.png import write_png
+from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.video import count_frames, read_video
 from stage_jax.generate.models import load_models
 from stage_jax.models.tokenizer import WordTokenizer
@@ -28,7 +29,8 @@ from tests.training import sizes
 SIDE = sizes.SIDE
 NAMES = ["SC01_SH010", "SC01_SH020", "SC02_SH010"]
 FILES = {
-    "story.json", "board.html", "manifest.json", "film.mp4", "sheet.png",
+    "story.json", "board.html", "manifest.json", "film.mp4", "sheet.png", "animatic.mp4", "storyboard.pdf",
+    "film.otio", "film.edl", "film.fcpxml", *storyboarder_names(NAMES),
     *(f"frames/{name}_{which}.png" for name in NAMES for which in ("start", "end")),
     *(f"clips/{name}.mp4" for name in NAMES),
 }  # fmt: skip
