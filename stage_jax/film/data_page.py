@@ -5,10 +5,8 @@ No script, nothing from outside (a Content-Security-Policy holds that), and what
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,9 @@ from jaxtyping import UInt8
 from data_pipeline.records import RecordSource
 from stage_jax.errors import InputError
 from stage_jax.film.data_statistics import Statistics, entries, told
-from stage_jax.film.html import POLICY
+from stage_jax.film.html import POLICY, shipped
 from stage_jax.film.markup import Markup, element
-from stage_jax.film.png import fit, png_bytes
+from stage_jax.film.shot_html import image
 from stage_jax.story.types import Scene, Shot, Story, story_from_json
 
 PICTURE = 256  # longest side in pixels
@@ -35,7 +33,7 @@ def data_page(directory: Path, splits: Mapping[str, RecordSource], shown: int, c
         element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", f"{directory.name}: records"),
-        element("style", Markup("".join(_style(name) for name in ("board.css", "data.css")))),
+        element("style", shipped("page.css"), shipped("data.css")),
     )
     body = element(
         "body",
@@ -43,10 +41,6 @@ def data_page(directory: Path, splits: Mapping[str, RecordSource], shown: int, c
         *(_split(name, source, shown, counted) for name, source in splits.items()),
     )
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
-
-
-def _style(name: str) -> str:
-    return resources.files("stage_jax.film").joinpath(name).read_text("utf-8")
 
 
 def _title(directory: Path, splits: Mapping[str, RecordSource]) -> Markup:
@@ -126,7 +120,7 @@ def _story(story: Story, truth: Any, preferences: list[tuple[int, str]], record:
     people = [
         element(
             "figure",
-            *(_image(picture, f"{who.name or who.id}, reference") for picture in cast[k * each : (k + 1) * each]),
+            *(image(picture, PICTURE, f"{who.name or who.id}, reference") for picture in cast[k * each : (k + 1) * each]),
             element("figcaption", element("b", who.name or who.id), f" {who.description}"),
         )
         for k, who in enumerate(story.characters)
@@ -197,10 +191,4 @@ def _shot(
 
 
 def _figure(picture: UInt8[np.ndarray, "H W 3"], alt: str, label: str) -> Markup:
-    return element("figure", _image(picture, alt), *([element("figcaption", label)] if label else []))
-
-
-def _image(picture: UInt8[np.ndarray, "H W 3"], alt: str) -> Markup:
-    picture = fit(picture, PICTURE)
-    source = "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode("ascii")
-    return element("img", src=source, alt=alt, width=str(picture.shape[1]), height=str(picture.shape[0]))
+    return element("figure", image(picture, PICTURE, alt), *([element("figcaption", label)] if label else []))

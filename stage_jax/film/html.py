@@ -1,56 +1,71 @@
-"""The board as one self-contained page: every pair with its caption, seed and memory, and the film itself.
+"""The board as one self-contained page: every pair with its words, seed, memory and clip, and the film itself.
 
-No script, nothing from outside (a Content-Security-Policy holds that), and every text of the story shows as text:
-elements are made by `markup.element`, which escapes.
+Nothing comes from outside, and no script but our own runs (a Content-Security-Policy with its hash holds that): every text of
+the story shows as text, since elements are made by `markup.element`, which escapes.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from stage_jax.film.markup import Markup, element
-from stage_jax.film.png import fit, png_bytes
+from stage_jax.film.shot_html import image, optional, shot_article, video
 from stage_jax.film.timecode import shot_spans, timecode
-from stage_jax.story.board import Board, BoardShot, MemoryEntry
+from stage_jax.story.board import Board
 from stage_jax.story.types import Character, Location, Scene
 
 POLICY = (
     "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 )
-# Longest sides in pixels: the full pictures lie beside the page in frames/, and a long story must stay one page.
-PICTURE, THUMBNAIL = 960, 96
+THUMBNAIL = 128  # longest side in the film strip, in pixels
+# What a button does (see board.js), what stands on it, what it says.
+TOOLS = (
+    ("previous", "←", "Previous shot (left arrow)"), ("next", "→", "Next shot (right arrow)"),
+    ("play", "▶", "Play the shot's clip (space)"), ("film", "Film", "Play the film (F)"),
+    ("theme", "◐", "Dark or light (D)"), ("print", "Print", "Print the board"),
+)  # fmt: skip
 
 
-def board_html(board: Board, manifest: dict[str, Any], film_mp4: bytes | None = None) -> str:
-    """The page. `manifest` is what `manifest.manifest` made of this board; `film_mp4` is the film's file or None.
+def board_html(
+    board: Board, manifest: dict[str, Any], film_mp4: bytes | None = None, clips: Mapping[str, bytes] | None = None
+) -> str:
+    """The page. `manifest` is what `manifest.manifest` made of this board; `film_mp4` is the film's file or None, `clips` the
+    files of the clips by the shots' names.
 
     Times are those of the clips, or of the story's seconds while shots have none.
     """
     title = board.story.title or "Untitled"
     spans = shot_spans(board)
+    script = shipped("board.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=f"{POLICY}; script-src 'sha256-{digest}'"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", f"{title}: storyboard"),
-        element("style", Markup(resources.files("stage_jax.film").joinpath("board.css").read_text("utf-8"))),
+        element("style", shipped("page.css"), shipped("board.css")),
     )
     body = element(
         "body",
         _title(board, title, spans),
         _lead(board, film_mp4),
-        element("main", *_scenes(board, spans, manifest)),
+        _bar(board),
+        element("main", *_scenes(board, spans, manifest, clips or {})),
         _made(manifest),
+        element("script", script),
     )
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+def shipped(name: str) -> Markup:
+    """A style or script of this package, which needs no escaping."""
+    return Markup(resources.files("stage_jax.film").joinpath(name).read_text("utf-8"))
 
 
 def _title(board: Board, title: str, spans: tuple[tuple[int, int], ...]) -> Markup:
@@ -68,7 +83,7 @@ def _title(board: Board, title: str, spans: tuple[tuple[int, int], ...]) -> Mark
         "header",
         element("p", "Storyboard", class_="eyebrow"),
         element("h1", title),
-        *_optional("p", board.story.overview, "overview"),
+        *optional("p", board.story.overview, "overview"),
         element(
             "dl",
             *(element("div", element("dt", name), element("dd", value)) for name, value in facts.items()),
@@ -79,10 +94,7 @@ def _title(board: Board, title: str, spans: tuple[tuple[int, int], ...]) -> Mark
 
 
 def _lead(board: Board, film_mp4: bytes | None) -> Markup:
-    film = Markup("")
-    if film_mp4 is not None:
-        source = "data:video/mp4;base64," + base64.b64encode(film_mp4).decode("ascii")
-        film = element("video", src=source, controls=True, loop=True, muted=True, playsinline=True)
+    film = Markup("") if film_mp4 is None else video(film_mp4)
     cast = element(
         "div",
         _people("Characters", board.story.characters),
@@ -96,15 +108,38 @@ def _people(heading: str, entries: Iterable[Character | Location]) -> Markup:
     rows = []
     for entry in entries:
         tag = getattr(entry, "tag", "")
-        rows.append(element("dt", entry.name or entry.id, *_optional("span", tag, "tag")))
+        rows.append(element("dt", entry.name or entry.id, *optional("span", tag, "tag")))
         rows.append(element("dd", entry.description))
     return element("section", element("h2", heading), element("dl", *rows)) if rows else Markup("")
 
 
-def _scenes(board: Board, spans: tuple[tuple[int, int], ...], manifest: dict[str, Any]) -> Iterable[Markup]:
+def _bar(board: Board) -> Markup:
+    """The film strip, whose frames lead to their shots, and the buttons, which the script shows."""
+    frames = [
+        element(
+            "a",
+            image(shot.pair.start, THUMBNAIL, ""),
+            shot.shot.id,
+            href=f"#{shot.name}",
+            title=shot.name,
+            class_="opening" if index == 0 or board.shots[index - 1].scene.id != shot.scene.id else False,
+        )
+        for index, shot in enumerate(board.shots)
+    ]
+    tools = (element("button", sign, value=what, title=says, aria_label=says, type="button") for what, sign, says in TOOLS)
+    return element(
+        "nav",
+        element("div", *frames, class_="strip", aria_label="Shots"),
+        element("div", *tools, class_="tools", hidden=True),
+        class_="bar",
+    )
+
+
+def _scenes(
+    board: Board, spans: tuple[tuple[int, int], ...], manifest: dict[str, Any], clips: Mapping[str, bytes]
+) -> Iterable[Markup]:
     """A section per scene that has shots on the board, in the board's order."""
     places = {location.id: location.name for location in board.story.locations}
-    people = {character.id: character.name for character in board.story.characters}
     hashes = {entry["name"]: entry["hash"] for entry in manifest["shots"]}
     pairs = {shot.name: shot.pair for shot in board.shots}
     scenes: dict[str, tuple[Scene, list[int]]] = {}
@@ -112,14 +147,11 @@ def _scenes(board: Board, spans: tuple[tuple[int, int], ...], manifest: dict[str
         scenes.setdefault(shot.scene.id, (shot.scene, []))[1].append(index)
     for scene, indices in scenes.values():
         heading = scene.heading or places.get(scene.location, scene.location)
-        cards = []
-        for index in indices:
-            shot = board.shots[index]
-            thumbnails = [
-                getattr(pairs[entry.shot], entry.which) if entry.shot in pairs else None for entry in shot.memory
-            ]
-            cards.append(_shot(shot, spans[index], board.fps, people, thumbnails, hashes[shot.name]))
         begin, end = spans[indices[0]][0], spans[indices[-1]][1]
+        shots = (
+            shot_article(board, shot, spans[index], pairs, hashes[shot.name], clips.get(shot.name))
+            for index, shot in ((index, board.shots[index]) for index in indices)
+        )
         yield element(
             "section",
             element(
@@ -128,87 +160,9 @@ def _scenes(board: Board, spans: tuple[tuple[int, int], ...], manifest: dict[str
                 element("h2", heading),
                 element("span", f"{timecode(begin, board.fps)} – {timecode(end, board.fps)}", class_="mono"),
             ),
-            element("div", *cards, class_="shots"),
+            element("div", *shots, class_="shots"),
             class_="scene",
         )
-
-
-def _shot(
-    shot: BoardShot,
-    span: tuple[int, int],
-    fps: float,
-    people: dict[str, str],
-    thumbnails: list[UInt8[np.ndarray, "H W 3"] | None],
-    digest: str,
-) -> Markup:
-    begin, end = span
-    source = "given" if shot.source == "given" else f"drawn by {shot.source}"
-    marks = [source] + ["locked"] * shot.shot.locked + ["no cut before"] * (not shot.shot.cut)
-    attributes = [shot.shot.size, shot.shot.angle, shot.shot.movement, shot.shot.transition]
-    attributes.append(", ".join(people.get(name, name) for name in shot.shot.characters))
-    return element(
-        "article",
-        element(
-            "header",
-            element("h3", shot.name),
-            element("span", " · ".join(marks), class_="source"),
-            element(
-                "span",
-                f"{timecode(begin, fps)} – {timecode(end, fps)} ({(end - begin) / fps:.2f} s)",
-                class_="mono",
-            ),
-        ),
-        element(
-            "div",
-            _frame(shot, "start"),
-            element("span", "→", class_="arrow", aria_hidden="true"),
-            _frame(shot, "end"),
-            class_="pair",
-        ),
-        element("p", shot.caption, class_="caption"),
-        *_optional("p", shot.shot.dialogue, "dialogue"),
-        *_optional("p", " · ".join(word for word in attributes if word), "attributes"),
-        *_optional("p", shot.shot.notes, "notes"),
-        _memory(shot.memory, thumbnails),
-        element(
-            "footer",
-            element("span", f"seed {shot.seed}", class_="mono"),
-            element("span", f"content {digest[:12]}", class_="mono", title=digest),
-        ),
-        class_="shot",
-        id=shot.name,
-    )
-
-
-def _frame(shot: BoardShot, which: str) -> Markup:
-    picture = fit(getattr(shot.pair, which), PICTURE)
-    return element("figure", _image(picture, f"{shot.name}, {which} frame"), element("figcaption", which))
-
-
-def _memory(entries: tuple[MemoryEntry, ...], thumbnails: list[UInt8[np.ndarray, "H W 3"] | None]) -> Markup:
-    """The earlier frames that the model saw for this shot, each as large as its share of the tokens."""
-    items = []
-    for entry, picture in zip(entries, thumbnails, strict=True):
-        side = f"--side: {min(1.0, max(0.0, float(entry.area))) ** 0.5:.4f}"
-        items.append(
-            element(
-                "li",
-                Markup("")
-                if picture is None
-                else _image(fit(picture, THUMBNAIL), f"{entry.shot}, {entry.which} frame", side),
-                element("div", f"{entry.shot} {entry.which}"),
-                element("div", f"rank {entry.rank}, {entry.area:.0%} of a frame"),
-                element("div", entry.why, class_="why"),
-            )
-        )
-    seen = element("ol", *items) if items else element("p", "Nothing: no earlier frame was shown.", class_="none")
-    return element("section", element("h4", "What the memory saw"), seen, class_="memory")
-
-
-def _image(picture: UInt8[np.ndarray, "H W 3"], alt: str, style: str = "") -> Markup:
-    source = "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode("ascii")
-    height, width = picture.shape[:2]
-    return element("img", src=source, alt=alt, width=str(width), height=str(height), style=style or False)
 
 
 def _made(manifest: dict[str, Any]) -> Markup:
@@ -222,8 +176,3 @@ def _made(manifest: dict[str, Any]) -> Markup:
         ),
         class_="made",
     )
-
-
-def _optional(name: str, value: str, class_: str) -> tuple[Markup, ...]:
-    """The element, or nothing where the story says nothing."""
-    return (element(name, value, class_=class_),) if value else ()

@@ -146,7 +146,8 @@ def write_board(board: Board, folder: Path, model_hashes: dict[str, str], settin
         if file.is_file()
     }
     facts = manifest(board, model_hashes=model_hashes, settings=settings | {"film_scale": scale}, files=made)
-    files.write_text(folder / "board.html", board_html(board, facts, (folder / "film.mp4").read_bytes()))
+    clips = {shot.name: (folder / "clips" / f"{shot.name}.mp4").read_bytes() for shot in board.shots}
+    files.write_text(folder / "board.html", board_html(board, facts, (folder / "film.mp4").read_bytes(), clips))
     files.write_text(folder / "manifest.json", json.dumps(facts, indent=2) + "\n")
 
 

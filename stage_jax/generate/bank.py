@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
+from stage_jax.models.sequence import BASE_KERNEL
 from stage_jax.recipes.memory import Slot, bank_frames, fill_slots, pack, slot_sizes
 from stage_jax.recipes.step2 import Memory, memory_slots
 from stage_jax.story.board import MemoryEntry
@@ -33,13 +35,15 @@ class Bank:
     def entries(self, chosen: Sequence[Slot]) -> tuple[MemoryEntry, ...]:
         """A pack as the board tells of it: which frames, their share of a frame's tokens, why."""
         h, w = self.latents.shape[2:]
-        areas = [1.0, *(rows * columns / (h * w) for rows, columns in slot_sizes(h, w))]
+        areas = [rows * columns for rows, columns in ((h, w), *slot_sizes(h, w))]  # in latents
         return tuple(
             MemoryEntry(
                 shot=self.story.shot_name(*self.shots[slot.frame // 2]),
                 which="end" if slot.frame % 2 else "start",
                 rank=rank,
-                area=areas[rank],
+                area=areas[rank] / areas[0],
+                tokens=areas[rank] // math.prod(BASE_KERNEL),
+                score=slot.score,
                 why=slot.why,
             )
             for rank, slot in enumerate(chosen)

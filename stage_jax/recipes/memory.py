@@ -43,10 +43,12 @@ def bank_frames(shots: Sequence[tuple[Scene, Shot]]) -> list[BankFrame]:
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """One place of the pack. frame: index into the bank. hints: HINTS values, 0 or 1. why: in words, for the board."""
+    """One place of the pack. frame: index into the bank. hints: HINTS values, 0 or 1. score: its `relevance`. why: in words,
+    for the board."""
 
     frame: int
     hints: tuple[float, ...]
+    score: float
     why: str
 
 
@@ -80,7 +82,10 @@ def pack(bank: Sequence[BankFrame], characters: Sequence[str], location: str, sl
     reasons = ["previous end frame"]
     reasons += [reason(bank[i], new, characters, location) for i, new in zip(order, introduced, strict=True)]
     chosen = (previous, *order)
-    return tuple(Slot(i, hints(bank[i], characters, location), why) for i, why in zip(chosen, reasons, strict=True))
+    return tuple(
+        Slot(i, hints(bank[i], characters, location), relevance(bank[i], characters, location), why)
+        for i, why in zip(chosen, reasons, strict=True)
+    )
 
 
 def fill_slots(

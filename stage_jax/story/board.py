@@ -23,13 +23,16 @@ class Pair:
 class MemoryEntry:
     """One earlier frame in a shot's memory pack.
 
-    `rank` counts from 0, the most relevant; `area` is its share of a whole frame's tokens; `why` is for people.
+    `rank` counts from 0, the previous end frame; `area` is its share of a whole frame's tokens, `tokens` how many those are;
+    `score` is what it was ranked by; `why` is for people.
     """
 
     shot: str
     which: Literal["start", "end"]
     rank: int
     area: float
+    tokens: int
+    score: float
     why: str
 
 

@@ -50,6 +50,8 @@ def make_board(words: Callable[[str], str] = lambda plain: plain, clips: bool = 
                 which="start" if rank % 2 else "end",
                 rank=rank,
                 area=0.5**rank,
+                tokens=64 >> rank,
+                score=2.0 - 0.25 * rank,
                 why=words("previous end frame" if rank == 0 else "shares Mia and the beach"),
             )
             for rank, earlier in enumerate(reversed(board_shots[-4:]))

@@ -126,6 +126,8 @@ def test_the_board_loop_packs_as_training_does():
             np.testing.assert_array_equal(ours, theirs[0])
         entries = bank.entries(chosen)
         assert [e.rank for e in entries] == list(range(len(chosen)))
+        sizes = [(SIDE, SIDE), *slot_sizes(SIDE, SIDE)][: len(entries)]
+        assert [e.tokens for e in entries] == [rows * columns // 4 for rows, columns in sizes]
         assert sum(e.area for e in entries[1:]) < 1 and all(e.area == 1 for e in entries[:1])
         if i:
             assert (entries[0].shot, entries[0].which) == (story.shot_name(*shots[i - 1]), "end")

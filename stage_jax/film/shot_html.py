@@ -1,0 +1,129 @@
+"""One shot of the page: its pair and its clip, its words, how it was made, and what the memory saw."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import UInt8
+
+from stage_jax.film.markup import Markup, element
+from stage_jax.film.png import fit, png_bytes
+from stage_jax.film.timecode import timecode
+from stage_jax.story.board import Board, BoardShot, MemoryEntry, Pair
+
+# Longest sides in pixels: the full pictures lie beside the page in frames/, and a long story must stay one page.
+PICTURE, REMEMBERED = 960, 96
+
+
+def shot_article(
+    board: Board, shot: BoardShot, span: tuple[int, int], pairs: Mapping[str, Pair], digest: str, clip: bytes | None
+) -> Markup:
+    """The shot's article, with its name as id. span: its first frame on the film, and the first after it. pairs: of the board's
+    shots by name, for the memory. digest: its content hash. clip: its mp4 file, if it has one."""
+    begin, end = span
+    source = "given" if shot.source == "given" else f"drawn by {shot.source}"
+    marks = [source] + ["locked"] * shot.shot.locked + ["no cut before"] * (not shot.shot.cut)
+    time = f"{timecode(begin, board.fps)} – {timecode(end, board.fps)} ({(end - begin) / board.fps:.2f} s)"
+    pictures = [
+        element(
+            "div",
+            _frame(shot, "start"),
+            element("span", "→", class_="arrow", aria_hidden="true"),
+            _frame(shot, "end"),
+            class_="pair",
+        )
+    ]
+    if clip is not None:
+        pictures.append(element("figure", video(clip), element("figcaption", f"clip, {end - begin} frames"), class_="clip"))
+    return element(
+        "article",
+        element(
+            "header",
+            element("h3", shot.name),
+            element("span", " · ".join(marks), class_="source"),
+            element("span", time, class_="mono"),
+        ),
+        element("div", *pictures, class_="pictures moving" if clip is not None else "pictures"),
+        element(
+            "div",
+            element(
+                "div",
+                element("p", shot.caption, class_="caption"),
+                *optional("p", shot.shot.dialogue, "dialogue"),
+                *optional("p", shot.shot.notes, "notes"),
+            ),
+            _facts(board, shot, digest),
+            _memory(shot.memory, pairs),
+            class_="told",
+        ),
+        class_="shot",
+        id=shot.name,
+    )
+
+
+def image(picture: UInt8[np.ndarray, "H W 3"], longest: int, alt: str, style: str = "") -> Markup:
+    """A picture inside the page, its longer side at most `longest` pixels."""
+    picture = fit(picture, longest)
+    source = "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode("ascii")
+    height, width = picture.shape[:2]
+    return element("img", src=source, alt=alt, width=str(width), height=str(height), style=style or False)
+
+
+def video(mp4: bytes) -> Markup:
+    """A film inside the page, which waits to be played."""
+    source = "data:video/mp4;base64," + base64.b64encode(mp4).decode("ascii")
+    return element("video", src=source, controls=True, loop=True, muted=True, playsinline=True)
+
+
+def optional(name: str, value: str, class_: str) -> tuple[Markup, ...]:
+    """The element, or nothing where the story says nothing."""
+    return (element(name, value, class_=class_),) if value else ()
+
+
+def _frame(shot: BoardShot, which: str) -> Markup:
+    picture = image(getattr(shot.pair, which), PICTURE, f"{shot.name}, {which} frame")
+    return element("figure", picture, element("figcaption", which))
+
+
+def _facts(board: Board, shot: BoardShot, digest: str) -> Markup:
+    """Attributes, prompts, seed and content hash, as far as there are any."""
+    people = {character.id: character.name for character in board.story.characters}
+    told = {
+        "Size": shot.shot.size,
+        "Angle": shot.shot.angle,
+        "Movement": shot.shot.movement,
+        "Characters": ", ".join(people.get(name, name) for name in shot.shot.characters),
+        "Transition": shot.shot.transition,
+        "Start frame": shot.shot.start.prompt,
+        "End frame": shot.shot.end.prompt,
+        "Clip": shot.shot.video_prompt,
+        "Seed": str(shot.seed),
+    }
+    rows = [part for name, value in told.items() if value for part in (element("dt", name), element("dd", value))]
+    content = (element("dt", "Content"), element("dd", digest[:12], class_="mono", title=digest))
+    return element("dl", *rows, *content, class_="table")
+
+
+def _memory(entries: tuple[MemoryEntry, ...], pairs: Mapping[str, Pair]) -> Markup:
+    """The earlier frames that the model saw for this shot, each as large as its share of the tokens."""
+    items = []
+    for entry in entries:
+        side = f"--side: {min(1.0, max(0.0, float(entry.area))) ** 0.5:.4f}"
+        pictures = []
+        if entry.shot in pairs:
+            frame = getattr(pairs[entry.shot], entry.which)
+            pictures.append(image(frame, REMEMBERED, f"{entry.shot}, {entry.which} frame", side))
+        items.append(
+            element(
+                "li",
+                *pictures,
+                element("div", f"{entry.shot} {entry.which}"),
+                element("div", f"rank {entry.rank}, score {entry.score:.2f}"),
+                element("div", f"{entry.tokens} tokens, {entry.area:.0%} of a frame"),
+                element("div", entry.why, class_="why"),
+            )
+        )
+    seen = element("ol", *items) if items else element("p", "Nothing: no earlier frame was shown.", class_="none")
+    return element("section", element("h4", "What the memory saw"), seen, class_="memory")
