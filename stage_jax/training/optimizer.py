@@ -1,4 +1,4 @@
-"""Optimisers by name: AdamW as the papers use it, or Muon on matrices with Adam on everything else."""
+"""Optimisers by name: AdamW as the papers use it, Muon on matrices with Adam on everything else, or plain SGD."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def learning_rate(config: ConfigDict, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: ConfigDict, steps: int, params: Mapping[str, Any]) -> optax.GradientTransformation:
-    """`config`: name (muon | adamw), lr, warmup, flat, final, weight_decay, clip, b2, adam_only (a pattern of parameter
-    paths that Muon leaves to Adam: embeddings, tables, the head). `params`: arrays or their shapes by dotted path."""
+    """`config`: name (muon | adamw | sgd), lr, warmup, flat, final, weight_decay, clip, b2, adam_only (a pattern of parameter
+    paths that Muon leaves to Adam: embeddings, tables, the head), momentum (SGD's). `params`: arrays or their shapes by
+    dotted path."""
     rate = learning_rate(config, steps)
     if config.name == "adamw":
         update = optax.adamw(rate, b2=config.b2, weight_decay=config.weight_decay)
@@ -43,8 +44,10 @@ def make_optimizer(config: ConfigDict, steps: int, params: Mapping[str, Any]) ->
                 for path, array in params.items()
             },
         )
+    elif config.name == "sgd":
+        update = optax.chain(optax.add_decayed_weights(config.weight_decay), optax.sgd(rate, momentum=config.momentum))
     else:
-        raise InputError(f"config.optimizer.name: found {config.name!r}, expected muon or adamw")
+        raise InputError(f"config.optimizer.name: found {config.name!r}, expected muon, adamw or sgd")
     return optax.chain(optax.clip_by_global_norm(config.clip), update)
 
 
