@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from stage_jax.parallel.chunked_attention import MASKED, chunked_attention
+from stage_jax.parallel.attention import kernel_attention
+from stage_jax.parallel.chunked_attention import MASKED
 
 WHOLE = 512 * 512  # scores of a head; up to there the whole softmax is as fast, and its scores are small
 
@@ -23,7 +24,7 @@ def attention(
 ) -> Float[Array, "*b q d"]:
     """Attention of every query to the keys that are there. key_mask (True = there) broadcasts against [..., 1, k]."""
     if query.shape[-2] * key.shape[-2] > WHOLE:
-        return chunked_attention(query, key, value, scale=scale, key_mask=key_mask)
+        return kernel_attention(query, key, value, scale=scale, key_mask=key_mask)
     return weighted_values(attention_weights(query, key, scale=scale, key_mask=key_mask), value)
 
 

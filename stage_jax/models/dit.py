@@ -20,6 +20,7 @@ from stage_jax.models.patchify import PatchEmbedding, unpatchify, zero_invalid
 from stage_jax.models.rope import rotations
 from stage_jax.models.sequence import BASE_KERNEL, Kernel, TokenSequence, pytree
 from stage_jax.models.stacking import layer_at, make_layers, run_layers
+from stage_jax.parallel.rules import constrain
 
 TOP_TAPS = ("tokens", "text")
 
@@ -111,7 +112,7 @@ class DiT(nnx.Module):
         time, modulation = self._time(sequence)
         shared = self._shared(sequence, layout, modulation)
         tokens = [self.patch_embedding(segment, self._dtype) for segment in sequence.segments]
-        x = layout.pack(tokens).astype(jnp.float32)
+        x = constrain(layout.pack(tokens).astype(jnp.float32), "tokens")
         found |= {name: v for name, v in (("tokens", layout.unpack_all(x)), ("text", shared.text)) if name in taps}
         if any(name.startswith("blocks.") for name in taps):
             for i in range(self.config.layers):

@@ -15,6 +15,7 @@ from stage_jax.models.attention import attention, attention_weights
 from stage_jax.models.layers import LayerNorm, Linear, Scale, layer_norm, linear, rms_norm
 from stage_jax.models.layout import Layout
 from stage_jax.models.rope import even_first, rotate_halves
+from stage_jax.parallel.rules import constrain
 
 TAPS = ("hidden", "self_attention", "self_attention_output", "cross_attention", "cross_attention_output")
 
@@ -92,11 +93,11 @@ class SelfAttention(Attention):
         q, k, v = jnp.split(linear(x, jnp.concatenate(kernels, axis=1), jnp.concatenate(biases)), 3, axis=-1)
         q = rms_norm(q, even_first(self.norm_query.scale[...], self.heads), self.eps)
         k = rms_norm(k, even_first(self.norm_key.scale[...], self.heads), self.eps)
-        q = rotate_halves(self.split(q), shared.cos, shared.sin)
-        k = rotate_halves(self.split(k), shared.cos, shared.sin)
+        q, k, v = (constrain(self.split(x), "heads") for x in (q, k, v))
+        q, k = (rotate_halves(x, shared.cos, shared.sin) for x in (q, k))
         if taps is not None and taps.wants("self_attention"):
             taps.put("self_attention", attention_weights(q, k, scale=self.scale, key_mask=shared.mask), 2, 3)
-        return self.out(self.merge(attention(q, k, self.split(v), scale=self.scale, key_mask=shared.mask)))
+        return self.out(self.merge(attention(q, k, v, scale=self.scale, key_mask=shared.mask)))
 
 
 class CrossAttention(Attention):
@@ -161,15 +162,15 @@ class CrossAttention(Attention):
 
 
 class FeedForward(nnx.Module):
-    """Linear, tanh-GELU, Linear."""
+    """Linear, tanh-GELU, Linear over tokens laid out as [B, parts, n, D]."""
 
     def __init__(self, dim: int, ffn_dim: int, rngs: nnx.Rngs):
         xavier = nnx.initializers.xavier_uniform()
         self.up = Linear(dim, ffn_dim, rngs, init=xavier)
         self.down = Linear(ffn_dim, dim, rngs, init=xavier)
 
-    def __call__(self, x: Float[Array, "*b dim"]) -> Float[Array, "*b dim"]:
-        return self.down(jax.nn.gelu(self.up(x), approximate=True))
+    def __call__(self, x: Float[Array, "b p n dim"]) -> Float[Array, "b p n dim"]:
+        return self.down(jax.nn.gelu(constrain(self.up(x), "hidden"), approximate=True))
 
 
 class Block(nnx.Module):
@@ -203,7 +204,7 @@ class Block(nnx.Module):
         crossed = self.cross_attention(self.norm_cross(x).astype(dtype), shared, layout, taps)
         x = x + crossed
         h = modulate(layer_norm(x, self.eps), shift2, scale2).astype(dtype)
-        x = x + gate2 * self.ffn(h)
+        x = constrain(x + gate2 * self.ffn(h), "tokens")
         if taps is not None:
             taps.put("self_attention_output", attended, 1)
             taps.put("cross_attention_output", crossed.reshape(batch, parts * n, dim), 1)

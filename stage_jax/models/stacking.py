@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from stage_jax.parallel.chunked_attention import RESIDUALS
+
 M = TypeVar("M", bound=nnx.Module)
 Layers: TypeAlias = Any  # an nnx.List of layers, or one module that is their stack
 LAYERS = "blocks"
@@ -42,7 +44,8 @@ def run_layers(
 ) -> Any:
     """carry = step(block, carry) for every block: a plain scan over a stack, a Python loop over a list.
 
-    remat: keep only the carry of each layer for the backward pass and compute the rest again. stop: only so many of the
+    remat: keep only the carry of each layer and what its attention kernels need for the backward pass, and compute the rest
+    again. stop: only so many of the
     first blocks, forward (the gradient of a part of a stack would be as large as the stack for every block).
     """
     if isinstance(blocks, nnx.List):
@@ -62,7 +65,7 @@ def _stepper(block: nnx.Module, step: Callable[[Any, Any], Any], remat: bool) ->
     def run(state: Any, carry: Any) -> Any:
         return step(nnx.merge(graphdef, state), carry)
 
-    return jax.checkpoint(run) if remat else run
+    return jax.checkpoint(run, policy=jax.checkpoint_policies.save_only_these_names(RESIDUALS)) if remat else run
 
 
 def layer_at(blocks: Layers, index: int) -> nnx.Module:

@@ -12,10 +12,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
+
+from stage_jax.parallel.mesh import platform
 
 # Finite on purpose: a row without any key becomes uniform instead of NaN.
 MASKED = -1e30
+RESIDUALS = "attention"  # name of what the forward pass keeps, for policies of rematerialisation
 CHUNK = 256  # queries; the fastest of 128 to 1024 on the CPU, forward and backward together
 FORWARD_CHUNKS = 4  # at most so many at once where nothing is differentiated: a seventh faster there
 
@@ -62,7 +66,7 @@ def _forward(query, key, value, bias, scale, chunk):
         return out.reshape(query.shape), top.reshape(-1, 1), total.reshape(-1, 1)
 
     # Not the log of the sum plus the largest score: in a row without keys that one would swallow the other.
-    out, top, total = _each_head(head)(query, key, value, bias)
+    out, top, total = (checkpoint_name(x, RESIDUALS) for x in _each_head(head)(query, key, value, bias))
     return out, (query, key, value, bias, out, top, total)
 
 
@@ -95,7 +99,7 @@ _attend.defvjp(_forward, _backward)
 
 def _each_head(function: Callable[..., Any]) -> Callable[..., Any]:
     """Over the leading axis: head by head on the CPU, whose caches hold the scores of one; all at once elsewhere."""
-    if jax.default_backend() == "cpu":
+    if platform() == "cpu":
         return lambda *arrays: jax.lax.map(lambda one: function(*one), arrays)
     return jax.vmap(function)
 

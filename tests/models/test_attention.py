@@ -9,7 +9,8 @@ import pytest
 
 from stage_jax.evaluation.goldens import TOLERANCE, relative_error
 from stage_jax.models import attention as module
-from stage_jax.parallel import chunked_attention as kernel
+from stage_jax.parallel import attention as kernels
+from stage_jax.parallel.chunked_attention import chunked_attention
 from tests.goldens import load_golden
 from tests.models.dits import golden_sequence, loaded, run
 
@@ -21,9 +22,9 @@ def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
     def counted(query, key, value, **settings):
         calls.append(query.shape)
-        return kernel.chunked_attention(query, key, value, chunk=16, **settings)
+        return chunked_attention(query, key, value, chunk=16, **settings)
 
-    monkeypatch.setattr(module, "chunked_attention", counted)
+    monkeypatch.setattr(kernels, "chunked_attention", counted)
     return calls
 
 
