@@ -91,6 +91,12 @@ class SelfAttention(Attention):
         biases = [p.bias[...] for p in projections]
         kernels[:2], biases[:2] = ([even_first(w, self.heads) for w in ws[:2]] for ws in (kernels, biases))
         q, k, v = jnp.split(linear(x, jnp.concatenate(kernels, axis=1), jnp.concatenate(biases)), 3, axis=-1)
+        if self.query.lora is not None:
+            q = q + self.query.lora(x, lambda b: even_first(b, self.heads))
+        if self.key.lora is not None:
+            k = k + self.key.lora(x, lambda b: even_first(b, self.heads))
+        if self.value.lora is not None:
+            v = v + self.value.lora(x)
         q = rms_norm(q, even_first(self.norm_query.scale[...], self.heads), self.eps)
         k = rms_norm(k, even_first(self.norm_key.scale[...], self.heads), self.eps)
         q, k, v = (constrain(self.split(x), "heads") for x in (q, k, v))

@@ -13,17 +13,32 @@ from jaxtyping import Array, Float
 Initializer: TypeAlias = Callable[..., jax.Array]
 
 
+class Adapter(nnx.Module):
+    """The low-rank part of a linear: x @ a [in, r] @ b [r, out], its scale within b (`lora.adapted` puts it there)."""
+
+    def __init__(self, a: Float[Array, "*l inputs r"], b: Float[Array, "*l r outputs"]):
+        self.a, self.b = nnx.Param(a), nnx.Param(b)
+
+    def __call__(
+        self, x: Float[Array, "*b inputs"], arrange: Callable[[Array], Array] = lambda b: b
+    ) -> Float[Array, "*b outputs"]:
+        """arrange: reorders the outputs, as the last axis of b."""
+        return linear(linear(x, self.a[...], None), arrange(self.b[...]), None)
+
+
 class Linear(nnx.Module):
-    """x @ kernel [in, out] + bias [out]. Leading axes are flattened first: XLA on CPU differentiates 2-D products much
-    faster.
+    """x @ kernel [in, out] + bias [out], and its adapter if it has one. Leading axes are flattened first: XLA on CPU
+    differentiates 2-D products much faster.
     """
 
     def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs, *, init: Initializer, use_bias: bool = True):
         self.kernel = nnx.Param(init(rngs.params(), (inputs, outputs), jnp.float32))
         self.bias = nnx.Param(jnp.zeros((outputs,), jnp.float32)) if use_bias else None
+        self.lora: Adapter | None = nnx.data(None)
 
     def __call__(self, x: Float[Array, "*b inputs"]) -> Float[Array, "*b outputs"]:
-        return linear(x, self.kernel[...], None if self.bias is None else self.bias[...])
+        y = linear(x, self.kernel[...], None if self.bias is None else self.bias[...])
+        return y if self.lora is None else y + self.lora(x)
 
 
 def linear(
