@@ -20,7 +20,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from stage_jax.errors import InputError
 from stage_jax.models.layers import Adapter, Linear
-from stage_jax.models.stacking import flat_params, stacked, unstack_params
+from stage_jax.models.stacking import stacked, unstack_params
 
 M = TypeVar("M", bound=nnx.Module)
 Params = Mapping[str, Array]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
@@ -34,10 +35,22 @@ def check_story(story: Story, file: str, captions: bool = True) -> None:
         raise top.key("scenes").error(f"{shots:,} shots in all", f"1 to {MOST_SHOTS:,}")
     for name in ("characters", "locations", "scenes"):
         _check_ids([entry.id for entry in getattr(story, name)], top.key(name))
+    _check_extra(story.extra, top)
     for i, character in enumerate(story.characters):
+        _check_extra(character.extra, top.key("characters").item(i))
         for j, path in enumerate(character.references):
             check_path(path, top.key("characters").item(i).key("references").item(j))
     _check_scenes(story, top, captions)
+
+
+def _check_extra(extra: str, place: Place) -> None:
+    """A JSON object of objects, one for each format that it is of."""
+    try:
+        value = json.loads(extra) if extra else {}
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
+        raise place.key("extra").error(described(extra), "nothing, or a JSON object of objects")
 
 
 def _check_scenes(story: Story, top: Place, captions: bool) -> None:
@@ -46,6 +59,7 @@ def _check_scenes(story: Story, top: Place, captions: bool) -> None:
     for i, scene in enumerate(story.scenes):
         here = top.key("scenes").item(i)
         _check_name(scene.id, here.key("id"))
+        _check_extra(scene.extra, here)
         if scene.location and scene.location not in places:
             raise here.key("location").error(described(scene.location), _an_id("location", scene.location, places))
         for j, shot in enumerate(scene.shots):
@@ -60,6 +74,7 @@ def _check_scenes(story: Story, top: Place, captions: bool) -> None:
 
 def _check_shot(shot: Shot, place: Place, people: list[str], captions: bool) -> None:
     _check_name(shot.id, place.key("id"))
+    _check_extra(shot.extra, place)
     if captions and not shot.description.strip():
         raise place.key("description").error(described(shot.description), "what the shot shows")
     if not 0 < shot.seconds <= MOST_SECONDS:

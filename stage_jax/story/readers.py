@@ -1,4 +1,4 @@
-"""Stories from files: story.json, or a Fountain screenplay."""
+"""Stories from files: story.json (ours, StoryMem's or ViStoryBench's), or a Fountain screenplay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 from stage_jax.errors import InputError
 from stage_jax.story.fountain import parse_fountain
 from stage_jax.story.schema import shortened
+from stage_jax.story.storymem import from_storymem, is_storymem
 from stage_jax.story.types import Story, story_from_json
+from stage_jax.story.vistorybench import from_vistorybench, is_vistorybench
 
 LARGEST_FILE = 64 * 2**20  # bytes; 10,000 shots take about 10 MiB
 
@@ -31,7 +33,10 @@ def read_story(path: str | Path, captions: bool = True) -> Story:
 
 
 def _from_json(text: str, file: str, captions: bool) -> Story:
-    return story_from_json(_parsed(text, file), file, captions)
+    value = _parsed(text, file)
+    if is_storymem(value):
+        return from_storymem(value, file)
+    return from_vistorybench(value, file) if is_vistorybench(value) else story_from_json(value, file, captions)
 
 
 def _text_of(path: Path) -> str:

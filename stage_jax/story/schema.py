@@ -103,7 +103,7 @@ def _value(hint: Any, value: Any, place: Place) -> Any:
     if typing.get_origin(hint) is types.UnionType:
         (inner,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
         return None if value is None else _value(inner, value, place)
-    return {str: _text, bool: _truth, int: _whole, float: _number}[hint](value, place)
+    return {str: _text, bool: truth, int: _whole, float: _number}[hint](value, place)
 
 
 def _text(value: Any, place: Place) -> str:
@@ -116,7 +116,7 @@ def _text(value: Any, place: Place) -> str:
     return value
 
 
-def _truth(value: Any, place: Place) -> bool:
+def truth(value: Any, place: Place) -> bool:
     """Booleans, and the strings that StoryMem's description of its format speaks of."""
     words = {"true": True, "false": False}
     if isinstance(value, str) and value.lower() in words:

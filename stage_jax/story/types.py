@@ -12,13 +12,15 @@ from stage_jax.story.schema import Place, build
 
 @dataclass(frozen=True)
 class Character:
-    """Somebody who appears. `references` are pictures of them, relative to the story's folder."""
+    """Somebody who appears. `references` are pictures of them, relative to the story's folder. `extra`, here and below: see
+    story/extra.py."""
 
     id: str
     name: str
     description: str = ""
     tag: str = ""
     references: tuple[str, ...] = ()
+    extra: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Shot:
     notes: str = ""
     seed: int | None = None
     locked: bool = False
+    extra: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Scene:
     heading: str = ""
     location: str = ""
     shots: tuple[Shot, ...] = ()
+    extra: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class Story:
     characters: tuple[Character, ...] = ()
     locations: tuple[Location, ...] = ()
     scenes: tuple[Scene, ...] = ()
+    extra: str = ""
 
     def shots(self) -> Iterator[tuple[Scene, Shot]]:
         """All shots in story order, each with its scene."""
@@ -95,8 +100,9 @@ class Story:
 
 
 def story_to_json(story: Story) -> dict[str, Any]:
-    """The story as JSON values, every field written out; `story_from_json` gives the same story back."""
-    return _lists(asdict(story))
+    """The story as JSON values, every field written out but an `extra` with nothing in it; `story_from_json` gives the same
+    story back."""
+    return _plain(asdict(story))
 
 
 def story_from_json(value: Any, where: str, captions: bool = True) -> Story:
@@ -108,8 +114,8 @@ def story_from_json(value: Any, where: str, captions: bool = True) -> Story:
     return story
 
 
-def _lists(value: Any) -> Any:
-    """Tuples as lists, which is what json reads back."""
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which is what json reads back; no empty `extra`."""
     if isinstance(value, dict):
-        return {key: _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: _plain(item) for key, item in value.items() if (key, item) != ("extra", "")}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
