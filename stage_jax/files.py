@@ -96,6 +96,13 @@ def system_errors(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
+def named_errors(path: str | Path) -> Iterator[None]:
+    """Names `path` in an OSError that names nothing, as one of writing to an open file does."""
+    with _about(Path(path)):
+        yield
+
+
+@contextmanager
 def _folder_in(parent: Path, path: Path) -> Iterator[Path]:
     """A new hidden folder in `parent`, gone at the end; if the block fails, so are the parents that were made for it. Errors
     in it name `path`, whose contents it will be."""

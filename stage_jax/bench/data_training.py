@@ -48,19 +48,18 @@ def main(folder: Path) -> None:
     params = learning.init(jax.random.key(0))
     optimizer = make_optimizer(config.optimizer, config.steps, params)
     state = init_state(params, optimizer)
-    step = jax.jit(
-        make_train_step(learning.loss, optimizer, 0, config.ema), donate_argnums=0, compiler_options=training_options()
-    )
+    train_step = make_train_step(learning, optimizer, seed=0, ema=config.ema)
+    step = jax.jit(train_step, donate_argnums=0, compiler_options=training_options())
     batches = learning.batches()
     for _ in range(WARM):
-        state, _ = step(state, next(batches))
+        state, _ = step(state, {}, next(batches))
     jax.block_until_ready(state)
     waiting, began = 0.0, time.perf_counter()
     for _ in range(task.steps):
         asked = time.perf_counter()
         batch = next(batches)
         waiting += time.perf_counter() - asked
-        state, _ = step(state, batch)
+        state, _ = step(state, {}, batch)
     jax.block_until_ready(state)
     seconds = time.perf_counter() - began
     batches.close()

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from math import exp
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 TIMESTEPS = 1000.0
 # Wan's UniPC starts just below noise, at a float32; as float64 it decides some of the truncated timesteps.
@@ -58,10 +56,3 @@ def unipc_sigmas(steps: int, shift: float) -> Float[np.ndarray, " {steps}+1"]:
 def stage_sigmas(steps: int, shift: float) -> Float[np.ndarray, " {steps}+1"]:
     """STAGE's levels, at least 2 steps: linspace(1, 1/steps, steps), shifted, stretched to end at 0.02, and 0."""
     return np.append(stretch_to_terminal(shift_sigma(np.linspace(1.0, 1.0 / steps, steps), shift), STAGE_TERMINAL), 0.0)
-
-
-def sample_sigma(key: PRNGKeyArray, batch: int, shift: float) -> Float[Array, " batch"]:
-    """Noise levels for training: stratified over the batch, so that every step sees all levels (our choice), then shifted
-    as the sampler shifts them."""
-    even = (jnp.arange(batch) + jax.random.uniform(key, (batch,))) / batch
-    return shift_sigma(jax.random.permutation(jax.random.fold_in(key, 1), even), shift)

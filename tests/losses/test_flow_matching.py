@@ -10,7 +10,7 @@ import pytest
 from stage_jax.losses.flow_matching import noised, velocity_error, velocity_target
 from stage_jax.sampling.denoise import denoise
 from stage_jax.sampling.euler import euler
-from stage_jax.sampling.schedule import TIMESTEPS, euler_sigmas, sample_sigma, shift_sigma
+from stage_jax.sampling.schedule import TIMESTEPS, euler_sigmas
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +60,3 @@ def test_error_is_one_value_per_example(drawn):
         velocity_error(predicted, target, half), velocity_error(predicted[:, 0], target[:, 0]), rtol=1e-5
     )
     assert velocity_error(predicted.astype(jnp.bfloat16), target).dtype == jnp.float32
-
-
-@pytest.mark.parametrize("shift", [1.0, 2.5])
-def test_levels_are_stratified(shift: float):
-    """One level in each of `batch` equal parts, in random order, under the sampler's shift."""
-    batch = 8
-    first, second = (np.asarray(sample_sigma(jax.random.key(k), batch, shift)) for k in (0, 1))
-    edges = np.asarray(shift_sigma(np.linspace(0, 1, batch + 1), shift))
-    assert (np.histogram(first, edges)[0] == 1).all()
-    assert (np.sort(first) != np.sort(second)).all() and (np.argsort(first) != np.argsort(second)).any()
-    assert (first == np.asarray(sample_sigma(jax.random.key(0), batch, shift))).all()

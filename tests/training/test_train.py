@@ -1,35 +1,133 @@
-"""The loop: its config, its log, its state, and what it writes at the end."""
+"""The loop: what it says and writes, how it is stopped, and what it makes at the end."""
 
 from __future__ import annotations
 
-import dataclasses
 import errno
-import functools
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
-import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from ml_collections import ConfigDict
 
+from stage_jax.cli.main import main
 from stage_jax.errors import InputError
 from stage_jax.generate.models import load_models
 from stage_jax.models.vae_config import VAEConfig
-from stage_jax.training.checkpoints import Checkpoints
-from stage_jax.training.optimizer import learning_rate, make_optimizer
-from stage_jax.training.state import init_state, make_train_step
-from stage_jax.training.train import MetricsLog, check_config, keep_config, train
+from stage_jax.training import train as loop
+from stage_jax.training.state import TrainState
+from stage_jax.training.train import train
 from stage_jax.weights.folder import read_manifest, read_part
 from tests.training import sizes
+from tests.training.toy import ToyTask, toy_config
 
 
 def quiet(line: str) -> None:
     assert "\n" not in line
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "make_task", ToyTask)
+
+
+def lines_of(workdir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def same(a: TrainState, b: TrainState) -> None:
+    for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_stopped_by_sigterm_it_saves_and_goes_on_as_if_nothing_happened(toy: None, tmp_path: Path):
+    """With all that a run may have beside its steps."""
+    more = {"evaluate": {"every": 2, "split": "validation", "batches": 2, "bands": 2}, "peak_flops": 1e9}
+    said: list[str] = []
+    whole = train(toy_config(8, frozen="^b", checkpoint_every=100, **more), tmp_path / "whole", said.append)
+    assert said[0] == "toy: 3 parameters and 3 frozen, steps 0 to 8" and len(said) == 9
+    assert "tokens/s  " in said[1] and "% MFU  " in said[1] and said[8].endswith("  0.0 min left")
+
+    def stop(line: str) -> None:
+        if line.startswith("step 3/"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    stopped = train(toy_config(8, frozen="^b", checkpoint_every=100, **more), tmp_path / "run", stop)
+    assert int(stopped.step) == 4 and not (tmp_path / "run" / "model").exists()  # it was said while step 4 ran
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["4"]
+    said = []
+    more["profile"] = {"first": 5, "count": 2}
+    resumed = train(toy_config(8, frozen="^b", checkpoint_every=2, log_every=2, **more), tmp_path / "run", said.append)
+    assert said[0].endswith("steps 4 to 8")
+    same(whole, resumed)
+    assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
+
+    expected, found = lines_of(tmp_path / "whole"), lines_of(tmp_path / "run")
+    assert [line["step"] for line in found] == [1, 2, 3, 4, 6, 8]
+    bands = {"eval_loss", "eval_loss_0.00_0.50", "eval_loss_0.50_1.00"}
+    timed = {"seconds", "steps_per_second", "tokens_per_second", "mfu"}
+    for line in found:
+        other = expected[line["step"] - 1]
+        assert bands <= set(line) if line["step"] % 2 == 0 else not bands & set(line)
+        assert set(line) - bands == {"step", "loss", "grad_norm", "late", "skipped"} | timed
+        assert {k: v for k, v in line.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
+    with np.load(tmp_path / "run" / "model" / "toy.npz") as model:
+        np.testing.assert_array_equal(model["a.w"], whole.ema["a.w"])
+        np.testing.assert_array_equal(model["b.w"], np.ones(3))
+
+
+def test_sigterm_ends_the_command_with_zero(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = tmp_path / "config.py"
+    config.write_text(f"from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({toy_config(50).to_dict()})")
+    run = ToyTask.work
+
+    def work(self, batch):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return run(self, batch)
+
+    monkeypatch.setattr(ToyTask, "work", work)
+    assert main(["train", "--config", str(config), "--workdir", str(tmp_path / "run")]) == 0
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
+
+
+def test_steps_that_are_not_finite_are_skipped_and_too_many_end_the_run(toy: None, tmp_path: Path):
+    said: list[str] = []
+    state = train(toy_config(6, bad=(1, 2), ema=None), tmp_path / "few", said.append)
+    assert int(state.skipped) == 2 and np.isfinite(state.params["a.w"]).all() and state.ema is None
+    assert [line["loss"] is None for line in lines_of(tmp_path / "few")] == [False, True, True, False, False, False]
+    assert "step 3: loss or gradient was not finite in 2 steps so far, which were skipped" in said
+    message = r"steps 3 to 5: loss or gradient was not finite 3 times in a row, config.most_skipped is 3; their batches"
+    with pytest.raises(InputError, match=message):
+        train(toy_config(9, bad=tuple(range(2, 9)), most_skipped=3), tmp_path / "many", quiet)
+    assert not (tmp_path / "many" / "model").exists()
+
+
+def test_a_full_disk_ends_the_run_in_a_line_and_leaves_the_last_checkpoint(
+    toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    config = tmp_path / "config.py"
+    config.write_text(f"from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({toy_config(9).to_dict()})")
+    save = loop.Checkpoints.save
+
+    def full(self, step, state, batches):
+        if step == 6:
+            self.manager.wait_until_finished()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+        save(self, step, state, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Checkpoints, "save", full)
+        assert main(["train", "--config", str(config), "--workdir", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err == f"stage: {tmp_path / 'run' / 'checkpoints'}: No space left on device\n"
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["3"]
+    assert int(train(toy_config(9), tmp_path / "run", quiet).step) == 9
 
 
 @pytest.mark.slow
@@ -51,196 +149,3 @@ def test_the_three_trainings_make_a_model_folder_for_films(tmp_path: Path, recor
     models = load_models(folder)
     assert models.step2 is not None and models.filler.sampling["frames"] == sizes.FRAMES
     assert models.hashes["vae"] == read_manifest(tmp_path / "vae" / "model")["parts"]["vae"]["sha256"]
-
-
-def test_another_config_is_refused(tmp_path: Path, records: Path):
-    config = sizes.vae_config(records, 1)
-    keep_config(ConfigDict(config), tmp_path / "run")
-    for changed in (config | {"seed": 4}, config | {"data": config["data"] | {"window": 9}}):
-        with pytest.raises(InputError, match="another config; they differ in (seed|data)$") as caught:
-            train(ConfigDict(changed), tmp_path / "run", quiet)
-        assert str(tmp_path / "run" / "config.json") in str(caught.value)
-
-
-@pytest.mark.parametrize("damaged", ["{", "[]", "\x80"])
-def test_a_damaged_config_of_a_run_is_named(tmp_path: Path, records: Path, damaged: str):
-    (tmp_path / "config.json").write_bytes(damaged.encode("latin-1"))
-    with pytest.raises(InputError, match="expected the config that this run was started with"):
-        train(ConfigDict(sizes.vae_config(records, 1)), tmp_path, quiet)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"task": "dance"}, "config.task: found 'dance'"),
-        ({"model": "huge"}, "model: found 'huge'"),
-        ({"data": {"dir": "nowhere"}}, "nowhere: found no dataset_info.json"),
-    ],
-)
-def test_a_config_that_cannot_run_leaves_nothing(tmp_path: Path, records: Path, change: dict, message: str):
-    """So that it can be corrected and started again in the same place."""
-    config = sizes.vae_config(records, 1)
-    changed = config | {k: config[k] | v if isinstance(v, dict) else v for k, v in change.items()}
-    with pytest.raises(InputError, match=message):
-        train(ConfigDict(changed), tmp_path / "run", quiet)
-    assert not (tmp_path / "run").exists()
-
-
-def test_log_drops_what_a_lost_try_wrote(tmp_path: Path):
-    path = tmp_path / "metrics.jsonl"
-    log = MetricsLog(path, 0)
-    for step in (2, 4, 6):
-        log.write(step, {"loss": float(step)}, 1.5)
-    with path.open("a") as file:
-        file.write('{"step": 8')  # cut short by a kill
-    resumed = MetricsLog(path, 4)
-    resumed.write(6, {"loss": 0.5}, 2.0)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(line["step"], line["seconds"], line["loss"]) for line in lines] == [(2, 1.5, 2.0), (4, 3.0, 4.0), (6, 5.0, 0.5)]
-
-
-def toy_step(seed: int = 0):
-    """A step whose loss draws noise, on one parameter."""
-    optimizer = optax.adam(0.1)
-
-    def loss(params, batch, key):
-        return jnp.square(params["w"] * batch + jax.random.normal(key, params["w"].shape)).mean(), {"seen": batch}
-
-    state = init_state({"w": jnp.arange(1.0, 4.0)}, optimizer)
-    return state, make_train_step(loss, optimizer, seed, 0.9)
-
-
-def test_step_is_pure_and_its_noise_is_the_steps():
-    state, step = toy_step()
-    a, b = (step(state, jnp.float32(2)) for _ in range(2))
-    assert all((x == y).all() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-    assert int(a[0].step) == 1 and set(a[1]) == {"loss", "grad_norm", "seen"}
-    other = toy_step(seed=1)[1](state, jnp.float32(2))
-    assert float(other[1]["loss"]) != float(a[1]["loss"])
-    later = step(dataclasses.replace(state, step=jnp.int32(5)), jnp.float32(2))
-    assert float(later[1]["loss"]) != float(a[1]["loss"])
-
-
-def test_ema_follows_with_a_rising_decay():
-    state, step = toy_step()
-    expected = np.asarray(state.params["w"], np.float64)
-    for done in range(12):
-        state, _ = step(state, jnp.float32(1))
-        decay = min(0.9, (1 + done) / (10 + done))
-        expected = decay * expected + (1 - decay) * np.asarray(state.params["w"])
-    np.testing.assert_allclose(state.ema["w"], expected, rtol=1e-5)
-
-
-def test_a_checkpoint_holds_the_state_of_its_step(tmp_path: Path):
-    """Also when the arrays are donated to further steps while it is being written."""
-    state, step = toy_step()
-    step = jax.jit(step, donate_argnums=0)
-    batches = iter(grain.MapDataset.range(100).map(np.float32).to_iter_dataset())
-    checkpoints = Checkpoints(tmp_path, every=2)
-    for _ in range(5):
-        state, _ = step(state, next(batches))
-        if int(state.step) == 4:
-            expected = [np.array(leaf, copy=True) for leaf in jax.tree.leaves(state)]
-        checkpoints.save(state, batches)
-    checkpoints.close()
-
-    fresh, _ = toy_step()
-    again = iter(grain.MapDataset.range(100).map(np.float32).to_iter_dataset())
-    checkpoints = Checkpoints(tmp_path, every=2)
-    restored = checkpoints.restore(fresh, again)
-    checkpoints.close()
-    assert int(restored.step) == 4 and float(next(again)) == 4.0
-    assert jax.tree.structure(restored) == jax.tree.structure(fresh)
-    for kept, found in zip(expected, jax.tree.leaves(restored), strict=True):
-        np.testing.assert_array_equal(kept, found)
-
-
-@pytest.mark.parametrize("call", ["save", "wait_until_finished"])
-def test_a_full_disk_is_an_os_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str):
-    """The words are TensorStore's own; Orbax raises them at the next save or at the end."""
-    words = "RESOURCE_EXHAUSTED: Error writing: Failed to write 202 bytes to file 22: No space left on device"
-
-    def fail(*_, **__):
-        raise ValueError(words)
-
-    state, _ = toy_step()
-    checkpoints = Checkpoints(tmp_path, every=1)
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.manager, call, fail)
-        batches = iter(grain.MapDataset.range(3).to_iter_dataset())
-        run = checkpoints.close if call == "wait_until_finished" else functools.partial(checkpoints.save, state, batches)
-        with pytest.raises(OSError, match="No space left on device") as caught:
-            run()
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "checkpoints"))
-    checkpoints.close()
-
-
-REQUIRED = (
-    "name", "task", "model", "seed", "steps", "log_every", "checkpoint_every", "ema", "optimizer", "data",
-    "optimizer.name", "optimizer.lr", "optimizer.adam_only", "data.dir",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REQUIRED)
-def test_missing_values_are_named(tmp_path: Path, name: str):
-    config = ConfigDict(sizes.step2_config(tmp_path / "records", tmp_path / "vae", 1))
-    check_config(config, tmp_path / "run")
-    *groups, last = name.split(".")
-    del (config[groups[0]] if groups else config)[last]
-    with pytest.raises(InputError, match=rf"^config\.{name}: not found, expected [^\n]+$"):
-        train(config, tmp_path / "run", quiet)
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"log_every": 0}, r"config.log_every: found 0, expected a whole number above 0"),
-        ({"steps": -1}, r"config.steps: found -1"),
-        ({"steps": True}, r"config.steps: found True"),
-        ({"checkpoint_every": 2.5}, r"config.checkpoint_every: found 2.5"),
-        ({"seed": -3}, r"config.seed: found -3, expected a whole number, 0 or more"),
-        ({"ema": float("nan")}, r"config.ema: found nan, expected a number from 0 to 1"),
-        ({"optimizer": "muon"}, r"config.optimizer: found 'muon', expected a group of values"),
-        ({"model": None}, r"config.model: found None, expected a name"),
-    ],
-)
-def test_values_of_the_wrong_kind_are_named(tmp_path: Path, change: dict, message: str):
-    with pytest.raises(InputError, match=message) as caught:
-        train(ConfigDict(sizes.vae_config(tmp_path / "records", 1) | change), tmp_path / "run", quiet)
-    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
-
-
-def test_learning_rate():
-    rate = learning_rate(ConfigDict({"lr": 1.0, "warmup": 4, "flat": 0.5, "final": 0.1}), 20)
-    found = [float(rate(i)) for i in range(21)]
-    np.testing.assert_allclose(found[:5], [0.2, 0.4, 0.6, 0.8, 1.0], rtol=1e-5)
-    np.testing.assert_allclose(found[4:11], 1.0)
-    assert (np.diff(found[10:]) < 0).all()
-    np.testing.assert_allclose(found[-1], 0.1, rtol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["muon", "adamw"])
-def test_optimizers_fit_a_matrix(name: str):
-    config = ConfigDict(sizes.OPTIMIZER | {"name": name, "lr": 0.05, "weight_decay": 0.0})
-    target = {"a.kernel": jax.random.normal(jax.random.key(0), (2, 3, 4)), "a.bias": jnp.ones(4), "head": jnp.ones((2, 2))}
-    params = jax.tree.map(jnp.zeros_like, target)
-    optimizer = make_optimizer(config, 200, params)
-
-    def error(params):
-        return sum(jnp.square(params[k] - target[k]).sum() for k in params)
-
-    @jax.jit
-    def step(params, state):
-        updates, state = optimizer.update(jax.grad(error)(params), state, params)
-        return optax.apply_updates(params, updates), state
-
-    state, before = optimizer.init(params), float(error(params))
-    for _ in range(200):
-        params, state = step(params, state)
-    assert float(error(params)) < 0.02 * before
-
-
-def test_unknown_optimizer():
-    with pytest.raises(InputError, match="found 'magic', expected muon or adamw"):
-        make_optimizer(ConfigDict(sizes.OPTIMIZER | {"name": "magic"}), 1, {})

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from data_pipeline.loader import Share
 from data_pipeline.stream import Stream
 from stage_jax.errors import InputError
-from stage_jax.training.state import Params
+from stage_jax.models.work import Work
+from stage_jax.training.config import Rules, check_given, check_values
+from stage_jax.training.state import Params, Sums
 
 
 @runtime_checkable
 class Task(Protocol):
-    """One thing that can be trained."""
+    """One thing that can be trained; made of a config.
+
+    needs, takes: values of the config that it reads beyond those of every run, and those that may be left out. levels: lowest
+    and highest noise level that it trains on, twice the same where it knows none.
+    """
+
+    needs: ClassVar[Rules]
+    takes: ClassVar[Rules]
+    levels: tuple[float, float]
 
     def init(self, key: PRNGKeyArray) -> Params:
         """Parameters to start from."""
@@ -25,8 +35,17 @@ class Task(Protocol):
     def batches(self) -> Stream:
         """Endless batches, a pure function of the config and the step, which is in the checkpoint."""
 
-    def loss(self, params: Params, batch: Any, key: PRNGKeyArray) -> tuple[Array, dict[str, Array]]:
-        """Mean loss and metrics of one batch."""
+    def held_out(self, split: str) -> Stream:
+        """Batches of another split, of which nothing is dropped; the same ones in all runs."""
+
+    def draw(self, batch: Any, key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None) -> Any:
+        """`state.Objective.draw`; sigma: of each row, if it is not to be drawn."""
+
+    def loss(self, params: Params, examples: Any) -> tuple[Float[Array, " b"], Sums]:
+        """`state.Objective.loss`."""
+
+    def work(self, batch: Any) -> Work | None:
+        """What a step on this batch computes; None where nobody counts it."""
 
     def export(self, params: Params, folder: Path) -> None:
         """Writes the model folder."""
@@ -38,17 +57,13 @@ def own_share() -> Share:
 
 
 def make_task(config: ConfigDict) -> Task:
-    """The task that `config.task` names."""
-    if config.task == "vae":
-        from stage_jax.training.tasks.vae import VAETask
+    """The task that `config.task` names. InputError for values that it needs."""
+    from stage_jax.training.tasks import filler, step2, vae
 
-        return VAETask(config)
-    if config.task == "step2":
-        from stage_jax.training.tasks.step2 import STEP2Task
-
-        return STEP2Task(config)
-    if config.task == "filler":
-        from stage_jax.training.tasks.filler import FillerTask
-
-        return FillerTask(config)
-    raise InputError(f"config.task: found {config.task!r}, expected vae, step2 or filler")
+    tasks: dict[str, type[Task]] = {"vae": vae.VAETask, "step2": step2.STEP2Task, "filler": filler.FillerTask}
+    if config.task not in tasks:
+        raise InputError(f"config.task: found {config.task!r}, expected one of {', '.join(tasks)}")
+    task = tasks[config.task]
+    check_values(config, task.needs)
+    check_given(config, task.takes)
+    return task(config)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
+from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from data_pipeline.latents import open_latents
@@ -17,17 +18,22 @@ from data_pipeline.loader import batches
 from data_pipeline.shots import ShotSource, pair_examples
 from data_pipeline.stream import Stream
 from data_pipeline.toy_cinema.captions import vocabulary
-from stage_jax.losses.flow_matching import noised, velocity_error, velocity_target
+from stage_jax.losses.flow_matching import velocity_error
 from stage_jax.models import zoo
 from stage_jax.models.dit import DiT
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Encoder, zero_padding
+from stage_jax.models.work import Work, dit_work
 from stage_jax.progress import Progress
+from stage_jax.recipes.memory import slot_sizes
 from stage_jax.recipes.step2 import Memory, memory_slots, pair_sequence, pair_velocity
-from stage_jax.sampling.schedule import TIMESTEPS, sample_sigma
-from stage_jax.training.state import Params
+from stage_jax.sampling.noise_levels import NoiseLevels
+from stage_jax.sampling.schedule import TIMESTEPS
+from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules
+from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import own_share
+from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
 from stage_jax.weights.folder import copy_part, write_part
 
 DIT, TEXT = "dit.", "umt5."  # prefixes of the two models' parameters
@@ -37,8 +43,16 @@ class STEP2Task:
     """A batch holds `data.batch` shots; each is seen with `copies` noises and levels, because its history and caption cost
     more than another noise (our choice). The text encoder is trained along: nobody has one for the toy's words."""
 
+    needs: ClassVar[Rules] = {
+        "text_encoder": NAME, "vae": NAME, "shift": POSITIVE, "copies": COUNT, "data.batch": COUNT, "export_dtype": NAME,
+        "dropout": GROUP, "dropout.caption": SHARE, "dropout.history": SHARE, "dropout.pair": SHARE, "sampling": GROUP,
+    }  # fmt: skip
+    takes: ClassVar[Rules] = {}
+    levels = (0.0, 1.0)
+
     def __init__(self, config: ConfigDict):
         self.config = config
+        self.noise_levels = NoiseLevels(config.shift)
         self.tokenizer = WordTokenizer(vocabulary()[2:], zoo.named(zoo.DITS, config.model).text_len)
         self.sizes = zoo.named(zoo.DITS, config.model)
         self.text_sizes = dataclasses.replace(
@@ -54,31 +68,43 @@ class STEP2Task:
         return {DIT + name: value for name, value in dit.items()} | {TEXT + name: v for name, v in text.items()}
 
     def batches(self) -> Stream:
+        return self._stream("train", self.config.dropout.to_dict(), self.config.seed)
+
+    def held_out(self, split: str) -> Stream:
+        return self._stream(split, dict.fromkeys(("caption", "history", "pair"), 0.0), 0)
+
+    def _stream(self, split: str, dropout: dict[str, float], seed: int) -> Stream:
         data = self.config.data
         with Progress() as progress:
             report = functools.partial(progress.step, "encoding stories")
-            cache = open_latents(Path(data.dir), "train", "pairs", Path(self.config.vae), progress=report)
+            cache = open_latents(Path(data.dir), split, "pairs", Path(self.config.vae), progress=report)
         slots = memory_slots(*cache.latents.shape[-2:])
-        source = ShotSource(cache, self.tokenizer)
-        pairs = pair_examples(source, slots, self.config.dropout.to_dict(), self.config.seed, data.get("history"))
+        pairs = pair_examples(ShotSource(cache, self.tokenizer), slots, dropout, seed, data.get("history"))
         return Stream(batches(pairs, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
 
-    def loss(self, params: Params, batch: dict[str, Array], key: PRNGKeyArray) -> tuple[Array, dict[str, Array]]:
+    def draw(
+        self, batch: dict[str, Array], key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None
+    ) -> dict[str, Array]:
+        return batch | draw_noise(batch["pair"], key, self.noise_levels, sigma, self.config.copies)
+
+    def loss(self, params: Params, examples: dict[str, Array]) -> tuple[Float[Array, " b"], Sums]:
         copies = self.config.copies
         text = with_params(self.text, part_of(params, TEXT))
-        caption = zero_padding(text(batch["ids"], batch["mask"]), batch["mask"])
-        memory = Memory(batch["memory_latents"], batch["memory_valid"], batch["memory_hints"])
-        pair, caption, memory = jax.tree.map(
-            lambda x: jnp.concatenate([x] * copies), (batch["pair"], caption, memory)
-        )
-        sigma_key, noise_key = jax.random.split(key)
-        sigma = sample_sigma(sigma_key, pair.shape[0], self.config.shift)
-        noise = jax.random.normal(noise_key, pair.shape)
-        sequence = pair_sequence(noised(pair, noise, sigma), TIMESTEPS * sigma, caption, memory)
+        caption = zero_padding(text(examples["ids"], examples["mask"]), examples["mask"])
+        memory = Memory(examples["memory_latents"], examples["memory_valid"], examples["memory_hints"])
+        caption, memory = jax.tree.map(lambda rows: repeated(rows, copies), (caption, memory))
+        pair, sigma, target = noised_rows(examples["pair"], examples)
+        sequence = pair_sequence(pair, TIMESTEPS * sigma, caption, memory)
         velocity = pair_velocity(with_params(self.dit, part_of(params, DIT))(sequence))
-        error = velocity_error(velocity, velocity_target(pair, noise))
+        error = velocity_error(velocity, target)
         high = sigma > 0.9
-        return error.mean(), {"loss_high_noise": (error * high).sum() / jnp.maximum(high.sum(), 1)}
+        return row_means(error, copies), {"loss_high_noise": ((error * high).sum(), high.sum())}
+
+    def work(self, batch: dict[str, Array]) -> Work:
+        """The DiT's; the text encoder's is small beside it."""
+        height, width = batch["pair"].shape[-2:]
+        cells = sum(rows * columns for rows, columns in (*3 * [(height, width)], *slot_sizes(height, width)))
+        return dit_work(self.sizes, self.config.copies * len(batch["pair"]), cells // math.prod(self.sizes.kernels[0]))
 
     def export(self, params: Params, folder: Path) -> None:
         """STEP2, its text encoder and tokenizer, and the VAE it was trained on, as one model folder."""

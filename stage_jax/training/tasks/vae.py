@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, PRNGKeyArray, UInt8
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
 from data_pipeline.loader import batches, clip_windows, stills
@@ -19,7 +20,8 @@ from data_pipeline.stream import Stream
 from stage_jax.models import zoo
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.vae import VAE
-from stage_jax.training.state import Params
+from stage_jax.training.config import COUNT, NAME, NUMBER, SHARE, Rules
+from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import own_share
 from stage_jax.weights.folder import write_part
 
@@ -27,6 +29,13 @@ from stage_jax.weights.folder import write_part
 class VAETask:
     """Batches are uint8 [B, T, H, W, 3]: `data.clips` of `data.window` frames, or `data.stills` pictures; the share of clip
     steps is `data.clip_share`. Loss: L1 + MSE + kl * KL of the posterior (our choice)."""
+
+    needs: ClassVar[Rules] = {
+        "kl": NUMBER, "export_dtype": NAME, "data.clips": COUNT, "data.window": COUNT, "data.stills": COUNT,
+        "data.clip_share": SHARE, "data.frames": COUNT, "data.statistics": COUNT,
+    }  # fmt: skip
+    takes: ClassVar[Rules] = {}
+    levels = (0.0, 0.0)
 
     def __init__(self, config: ConfigDict):
         self.config = config
@@ -37,28 +46,42 @@ class VAETask:
         return flat_params(VAE(self.sizes, nnx.Rngs(key)))
 
     def batches(self) -> Stream:
-        data = self.config.data
-        clips, frames = (open_records(Path(data.dir), "train", (kind, "shots")) for kind in ("clips", "frames"))
-        share = own_share()
+        return self._stream("train", self.config.seed)
+
+    def held_out(self, split: str) -> Stream:
+        return self._stream(split, 0)
+
+    def _stream(self, split: str, seed: int) -> Stream:
+        data, share = self.config.data, own_share()
+        clips, frames = (open_records(Path(data.dir), split, (kind, "shots")) for kind in ("clips", "frames"))
         parts = [
-            batches(clip_windows(clips, data.window, self.config.seed), data.clips, share),
-            batches(stills(frames, self.config.seed + 1), data.stills, share),
+            batches(clip_windows(clips, data.window, seed), data.clips, share),
+            batches(stills(frames, seed + 1), data.stills, share),
         ]
         mixed = grain.MapDataset.mix(parts, weights=[data.clip_share, 1 - data.clip_share])
         return Stream(mixed, jax.device_put, workers=data.get("workers", 0), threads=2, ahead=16)
 
-    def loss(
-        self, params: Params, batch: UInt8[Array, "b t h w 3"], key: PRNGKeyArray
-    ) -> tuple[Array, dict[str, Array]]:
+    def draw(
+        self, batch: UInt8[Array, "b t h w 3"], key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None
+    ) -> dict[str, Array]:
+        """The noise that latents are sampled with; there are no levels of it."""
+        z, stride = self.sizes.latent_channels, self.sizes.spatial_stride
+        frames, height, width = self.sizes.latent_frames(batch.shape[1]), *(side // stride for side in batch.shape[2:4])
+        return {"video": batch, "noise": jax.random.normal(key, (len(batch), frames, height, width, z))}
+
+    def loss(self, params: Params, examples: dict[str, Array]) -> tuple[Float[Array, " b"], Sums]:
         model = with_params(self.model, params)
-        video = batch.astype(jnp.float32) / 127.5 - 1
+        video = examples["video"].astype(jnp.float32) / 127.5 - 1
         mean, log_variance = model.moments(video)
-        noise = jax.random.normal(key, mean.shape)
-        error = model.reconstruct(mean + jnp.exp(log_variance / 2) * noise) - video
-        l1, mse = jnp.mean(jnp.abs(error)), jnp.mean(jnp.square(error))
-        kl = 0.5 * jnp.sum(jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance) / video.size
-        metrics = {"l1": l1, "psnr": -10 * jnp.log10(mse / 4), "kl": kl}
-        return l1 + mse + self.config.kl * kl, metrics
+        error = model.reconstruct(mean + jnp.exp(log_variance / 2) * examples["noise"]) - video
+        l1, mse = _row_means(jnp.abs(error)), _row_means(jnp.square(error))
+        divergence = 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance)
+        kl = _row_means(divergence) * (mean.size / video.size)  # a value of the pictures', as the errors are
+        values = {"l1": l1, "psnr": -10 * jnp.log10(mse / 4), "kl": kl}
+        return l1 + mse + self.config.kl * kl, {name: (v.sum(), jnp.float32(v.size)) for name, v in values.items()}
+
+    def work(self, batch: UInt8[Array, "b t h w 3"]) -> None:
+        """Not counted."""
 
     def export(self, params: Params, folder: Path) -> None:
         """The VAE with the statistics of its latents over training stills and clips, so that they are near N(0, 1)."""
@@ -73,3 +96,7 @@ class VAETask:
             latent_std=tuple(float(v) for v in latents.std(0)),
         )
         write_part(folder, "vae", sizes, params, dtype=self.config.export_dtype)
+
+
+def _row_means(values: Float[Array, "b *n"]) -> Float[Array, " b"]:
+    return values.reshape(len(values), -1).mean(-1)
