@@ -1,14 +1,19 @@
-# make demo | test | test-torch | test-all | smoke | lock      PYTHON=python3.12 and VENV=folder choose another interpreter and environment
+# make demo | test | test-torch | test-beam | test-all | smoke | lock | lock-beam      PYTHON=python3.12 and VENV=folder choose another interpreter and environment
 PYTHON ?= python3
 VENV ?= .venv
 UV ?= uv
 # Processes that share the tests, a file each at a time; XLA compiles on one processor.
 WORKERS ?= 2
 
+# Apache Beam's own environment: it pins older libraries than the core's lock.
+BEAM_VENV ?= .venv-beam
+
 bin := $(abspath $(VENV))/bin
 ready := $(VENV)/.ready
+beam_bin := $(abspath $(BEAM_VENV))/bin
+beam_ready := $(BEAM_VENV)/.ready
 
-.PHONY: demo test test-slow test-torch test-all lint smoke lock
+.PHONY: demo test test-slow test-torch test-beam test-all lint smoke lock lock-beam
 
 demo: $(ready)
 	$(bin)/stage film stage_jax/assets/demo.fountain --out out/demo --seed 0
@@ -27,6 +32,9 @@ test-torch: $(ready)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[torch]'
 	$(bin)/python -c 'import diffusers, torch'
 	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile -m torch
+
+test-beam: $(beam_ready)
+	$(beam_bin)/python -m pytest -m beam tests/data_pipeline/test_beam.py
 
 test-all: lint
 	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -47,7 +55,17 @@ $(ready): requirements.lock setup.py
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(beam_ready): requirements-beam.lock setup.py
+	$(PYTHON) -m venv $(BEAM_VENV)
+	$(beam_bin)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements-beam.lock
+	$(beam_bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
 # Writes requirements.lock anew (needs uv; keeps the versions that are in it unless UV_FLAGS=--upgrade).
 lock:
 	$(UV) pip compile setup.py --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 	  --custom-compile-command "make lock" $(UV_FLAGS) -o requirements.lock
+
+lock-beam:
+	$(UV) pip compile requirements-beam.in --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	  --custom-compile-command "make lock-beam" $(UV_FLAGS) -o requirements-beam.lock

@@ -49,12 +49,6 @@ def write_sources(
 
     validation: share of the stories that are held out, by a hash of their names, so that more stories change no split.
     InputError if `out` holds anything, or for what is wrong with a story."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: found something there already, expected a new or empty folder")
-    groups: dict[Size, dict[str, list[Source]]] = {}
-    for source in sources:
-        size = sizes[0] if len(sizes) == 1 else nearest_size(*_picture_size(source.first), sizes)
-        groups.setdefault(size, {}).setdefault(_split(source.name, validation), []).append(source)
     done = 0
 
     def examples(size: Size, split: str, chosen: Sequence[Source]) -> Iterator[records.Example]:
@@ -65,11 +59,31 @@ def write_sources(
             if progress:
                 progress(done, len(sources))
 
+    write_groups(sources, out, sizes, examples, about=about, validation=validation)
+
+
+def write_groups(
+    sources: Sequence[Source],
+    out: Path,
+    sizes: Sequence[Size],
+    examples: Callable[[Size, str, Sequence[Source]], Any],
+    *,
+    about: Mapping[str, Any],
+    validation: float = 0.0,
+    beam_options: Any = None,
+) -> None:
+    """`write_sources` with `examples` of a size, a split and its sources, in whatever form `write_records` takes them."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: found something there already, expected a new or empty folder")
+    groups: dict[Size, dict[str, list[Source]]] = {}
+    for source in sources:
+        size = sizes[0] if len(sizes) == 1 else nearest_size(*_picture_size(source.first), sizes)
+        groups.setdefault(size, {}).setdefault(_split(source.name, validation), []).append(source)
     with atomic_folder(out) as building:
         for size, splits in groups.items():
             folder = building if len(sizes) == 1 else building / f"{size[0]}x{size[1]}"
             told = {split: examples(size, split, chosen) for split, chosen in splits.items()}
-            write_records(folder, told, Shape(*size, 0, 0), about)
+            write_records(folder, told, Shape(*size, 0, 0), about, beam_options)
 
 
 def nearest_size(height: int, width: int, sizes: Sequence[Size]) -> Size:

@@ -75,7 +75,7 @@ class StageRecords(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, *, splits: Mapping[str, Iterable[Example]], shape: Shape, about: Mapping[str, Any], **kwargs):
+    def __init__(self, *, splits: Mapping[str, Any], shape: Shape, about: Mapping[str, Any], **kwargs):
         self._splits, self._shape, self._about = splits, shape, about
         super().__init__(**kwargs)
 
@@ -94,18 +94,26 @@ class StageRecords(tfds.core.GeneratorBasedBuilder):
     def _log_download_done(self) -> None:
         """Says nothing: the base class names the folder that is about to be renamed."""
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
-        return {name: self._generate_examples(examples, name) for name, examples in self._splits.items()}
+    def _split_generators(self, dl_manager) -> dict[str, Any]:
+        return {
+            name: self._generate_examples(examples, name) if isinstance(examples, Iterable) else examples
+            for name, examples in self._splits.items()
+        }
 
     def _generate_examples(self, examples: Iterable[Example], split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         key = -1
-        none = np.zeros((0, self._shape.height, self._shape.width, 3), np.uint8)
-        absent = {"rejected": none, "references": none, "masks": none[..., 0]}
         for key, example in enumerate(examples):
-            values = {field.name: getattr(example, field.name) for field in dataclasses.fields(example)}
-            yield key, values | {name: empty for name, empty in absent.items() if values[name] is None}
+            yield key, written(example)
         if key < 0:
             raise InputError(f"records: found no example for split {split!r}, expected 1 or more")
+
+
+def written(example: Example) -> dict[str, Any]:
+    """An example as its record has it: what nobody knows is empty."""
+    values = {field.name: getattr(example, field.name) for field in dataclasses.fields(example)}
+    none = np.zeros((0, *example.frames.shape[1:]), np.uint8)
+    absent = {"rejected": none, "references": none, "masks": none[..., 0]}
+    return values | {name: empty for name, empty in absent.items() if values[name] is None}
 
 
 def _features(height: int | None, width: int | None) -> tfds.features.FeaturesDict:
@@ -116,12 +124,17 @@ def _features(height: int | None, width: int | None) -> tfds.features.FeaturesDi
 
 
 def write_records(
-    out_dir: str | Path, splits: Mapping[str, Iterable[Example]], shape: Shape, about: Mapping[str, Any]
+    out_dir: str | Path,
+    splits: Mapping[str, Any],
+    shape: Shape,
+    about: Mapping[str, Any],
+    beam_options: Any = None,
 ) -> None:
     """Writes a folder of records, whole or not at all (`files.atomic_folder`).
 
-    about: JSON values on how the records were made. Raises InputError if out_dir exists and holds anything, OSError if the
-    disk is full.
+    splits: of each an iterable of Examples; or, for Apache Beam under `beam_options`, a PTransform that makes pairs of a number
+    from 0 and what `written` makes of an Example. about: JSON values on how the records were made. Raises InputError if out_dir
+    exists and holds anything, OSError if the disk is full.
     """
     out = Path(out_dir)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -129,7 +142,8 @@ def write_records(
     tfds.disable_progress_bar()  # callers report progress in their own way
     with system_errors(out), atomic_folder(out) as folder:
         builder = StageRecords(splits=splits, shape=shape, about=about, data_dir=str(folder), file_format="array_record")
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(compute_stats="skip"))
+        config = tfds.download.DownloadConfig(compute_stats="skip", beam_options=beam_options)
+        builder.download_and_prepare(download_config=config)
         for file in Path(builder.data_dir).iterdir():  # out of the folders of name and version that TFDS makes
             file.rename(folder / file.name)
         shutil.rmtree(folder / builder.name)

@@ -42,3 +42,22 @@ def finite(text: str) -> float:
     if not 0 <= value <= MOST:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to {MOST:,.0f}")
     return value
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width of pictures, for argparse."""
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and 16 <= int(height) <= 4096 and 16 <= int(width) <= 4096):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected height and width from 16 to 4096, such as 480x832")
+    return int(height), int(width)
+
+
+def share(text: str) -> float:
+    """A part of a whole, from 0 to below 1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to below 1")
+    return value

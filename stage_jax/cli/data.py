@@ -1,12 +1,12 @@
-"""`stage data toy`, `ingest`, `annotate`, `records` and `show`: make what models are trained on, and look at it."""
+"""`stage data toy`, `ingest`, `annotate`, `records`, `beam` and `show`: make what models are trained on, and look at it."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from stage_jax.cli import data_annotate
-from stage_jax.cli.arguments import refuse, whole
+from stage_jax.cli import data_annotate, data_beam
+from stage_jax.cli.arguments import refuse, share, size, whole
 from stage_jax.progress import Progress
 
 MOST_STORIES = 10_000_000
@@ -21,6 +21,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     _add_ingest(kinds)
     data_annotate.add_parser(kinds)
     _add_records(kinds)
+    data_beam.add_parser(kinds)
     _add_show(kinds)
 
 
@@ -58,28 +59,11 @@ def _add_records(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("source", metavar="DIR", type=Path)
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new or empty folder")
     parser.add_argument(
-        "--size", metavar="HxW", type=_size, action="append", required=True,
+        "--size", metavar="HxW", type=size, action="append", required=True,
         help="height and width of the pictures; given more than once, each story gets the nearest, in a folder of its own",
     )  # fmt: skip
-    parser.add_argument("--validation", metavar="SHARE", type=_share, default=0.0, help="of the stories, held out (0)")
+    parser.add_argument("--validation", metavar="SHARE", type=share, default=0.0, help="of the stories, held out (0)")
     parser.set_defaults(run=run_records)
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and 16 <= int(height) <= 4096 and 16 <= int(width) <= 4096):
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected height and width from 16 to 4096, such as 480x832")
-    return int(height), int(width)
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to below 1")
-    return share
 
 
 def run_records(args: argparse.Namespace, unknown: list[str]) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stage_jax.cli.arguments import refuse, whole
 from stage_jax.progress import Progress
+
+if TYPE_CHECKING:
+    from data_pipeline.annotate.parts import Asked
 
 INCOMPLETE = 1  # exit code where something could not be said of some shot
 
@@ -17,6 +21,12 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
         description="Writes story.json and annotations.jsonl into every ingested film. Run again, it asks no model twice.",
     )  # fmt: skip
     parser.add_argument("folder", metavar="DIR", type=Path, help="an ingested film, or a folder of them")
+    add_parts(parser)
+    parser.set_defaults(run=run)
+
+
+def add_parts(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which parts an annotation has."""
     files = parser.add_argument_group("from files, which go over what was measured; more than once each")
     files.add_argument(
         "--captions", metavar="PATH", type=Path, action="append", default=[],
@@ -41,24 +51,29 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
     model.add_argument("--vlm", metavar="DIR", type=Path, help="a transformers folder instead of an endpoint (extra `torch`)")
     model.add_argument("--referential", action="store_true", help="write captions anew so that they refer to the shot before")
     model.add_argument("--kept", metavar="DIR", type=Path, help="where models' answers are kept (DIR/answers)")
-    parser.set_defaults(run=run)
+
+
+def asked_of(args: argparse.Namespace) -> Asked:
+    """What the flags of `add_parts` ask for."""
+    from data_pipeline.annotate.parts import Asked
+
+    return Asked(
+        captions=tuple(args.captions), dialogue=tuple(args.dialogue), endpoint=args.endpoint, model=args.model,
+        key_env=args.key_env, answers=args.answers, seconds=float(args.timeout), attempts=args.attempts,
+        workers=args.workers, vlm=args.vlm, referential=args.referential,
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace, unknown: list[str]) -> int:
     refuse(unknown)
     from data_pipeline.annotate.film import annotate_film
-    from data_pipeline.annotate.parts import Asked, open_parts, tables
+    from data_pipeline.annotate.parts import open_parts, tables
     from data_pipeline.ingest.shots import film_folders
     from stage_jax.errors import InputError
     from stage_jax.story.tables import listed_once
 
-    asked = Asked(
-        captions=tuple(args.captions), dialogue=tuple(args.dialogue), endpoint=args.endpoint, model=args.model,
-        key_env=args.key_env, answers=args.answers, seconds=float(args.timeout), attempts=args.attempts,
-        workers=args.workers, vlm=args.vlm, referential=args.referential,
-    )  # fmt: skip
     films = film_folders(args.folder)
-    parts = open_parts(asked, args.kept or args.folder / "answers")
+    parts = open_parts(asked_of(args), args.kept or args.folder / "answers")
     failed, speakers = 0, set[str]()
     with Progress() as progress:
         for table in tables(parts):
