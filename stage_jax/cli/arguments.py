@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from stage_jax.errors import InputError
 
@@ -61,3 +62,17 @@ def share(text: str) -> float:
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to below 1")
     return value
+
+
+def weighted(text: str) -> tuple[Path, float]:
+    """FILE or FILE:WEIGHT, a finite number that may be negative, for argparse. A name whose end is no number is a file's."""
+    file, colon, end = text.rpartition(":")
+    try:
+        weight = float(end) if colon else math.nan
+    except ValueError:
+        weight = math.nan
+    if math.isnan(weight):
+        return Path(text), 1.0
+    if not abs(weight) <= MOST:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected FILE:WEIGHT with a weight within {MOST:,.0f}")
+    return Path(file), weight

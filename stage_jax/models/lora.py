@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
 from stage_jax.errors import InputError
 from stage_jax.models.layers import Adapter, Linear
+from stage_jax.models.sequence import AnyArray
 from stage_jax.models.stacking import stacked, unstack_params
 
 M = TypeVar("M", bound=nnx.Module)
@@ -49,12 +51,13 @@ class LoRAConfig:
 @dataclass(frozen=True)
 class LoRA:
     """One LoRA as a file holds it. factors: A and B by name, layers unstacked. alphas: by the path of the linear; None
-    where the scale is 1. Ranks, and with them scales, may differ between linears.
+    where the scale is 1. Ranks, and with them scales, may differ between linears. where: it came from, for messages.
     """
 
-    factors: Params
+    factors: Mapping[str, AnyArray]
     alphas: Mapping[str, float | None]
     rslora: bool = False
+    where: str = "LoRA"
 
     def rank(self, path: str) -> int:
         return self.factors[path + A].shape[1]
@@ -66,15 +69,8 @@ class LoRA:
 
 def linear_shapes(params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Path of every linear, layers unstacked -> (inputs, outputs). params: arrays or their shapes by path, stacked or not."""
-    found: dict[str, tuple[int, int]] = {}
-    for name, leaf in params.items():
-        path, kernel, rest = name.rpartition(".kernel")
-        around = stacked(path)
-        if not kernel or rest or len(leaf.shape) != (3 if around else 2):
-            continue  # a patch kernel has five axes
-        layers = [f"{around[0]}.{i}.{around[1]}" for i in range(leaf.shape[0])] if around else [path]
-        found |= dict.fromkeys(layers, tuple(leaf.shape[-2:]))
-    return found
+    shapes = {path: tuple(params[f"{path}.kernel"].shape[-2:]) for path in _layers(params)}
+    return {layer: shapes[path] for path, layers in _layers(params).items() for layer in layers}
 
 
 def targets(params: Mapping[str, Any], pattern: str) -> dict[str, tuple[int, int]]:
@@ -93,14 +89,18 @@ def targets(params: Mapping[str, Any], pattern: str) -> dict[str, tuple[int, int
 def init_lora(key: PRNGKeyArray, params: Mapping[str, Any], config: LoRAConfig) -> dict[str, Array]:
     """Adapters by the names of a model with these parameters (arrays or shapes), in float32: A uniform in +-1/sqrt(in), as
     PEFT has it, B zero, so that nothing is changed at the start."""
+    fitting = targets(params, config.pattern)
     factors: dict[str, Array] = {}
-    for number, (path, (inputs, outputs)) in enumerate(targets(params, config.pattern).items()):
+    for number, (path, layers) in enumerate(_layers(params).items()):
+        if not any(layer in fitting for layer in layers):
+            continue
+        *stack, inputs, outputs = params[f"{path}.kernel"].shape
         bound = inputs**-0.5
-        factors[path + A] = jax.random.uniform(
-            jax.random.fold_in(key, number), (inputs, config.rank), minval=-bound, maxval=bound
-        )
-        factors[path + B] = jnp.zeros((config.rank, outputs))
-    return _named_as(params, factors)
+        a = jax.random.uniform(jax.random.fold_in(key, number), (*stack, inputs, config.rank), minval=-bound, maxval=bound)
+        there = np.array([layer in fitting for layer in layers])
+        factors[path + A] = jnp.where(there[:, None, None], a, 0) if stack else a
+        factors[path + B] = jnp.zeros((*stack, config.rank, outputs))
+    return factors
 
 
 def scaled(lora: Params, scale: float) -> dict[str, Array]:
@@ -109,20 +109,30 @@ def scaled(lora: Params, scale: float) -> dict[str, Array]:
 
 
 def joined(loras: Iterable[tuple[LoRA, float]], params: Mapping[str, Any]) -> dict[str, Array]:
-    """Several LoRAs, each with a weight, as one of the sum of their ranks: by the names of a model with these parameters, the
-    scales within B. InputError for a linear that the model does not have in this shape."""
+    """Several LoRAs, each with a weight, as one of the sum of their ranks: by the names of a model with these parameters, in
+    float32, the scales within B. In a stack all ranks are the largest: zeros fill the others. InputError for a linear that the
+    model does not have in this shape."""
     linears = linear_shapes(params)
-    pieces: dict[str, list[tuple[Array, Array]]] = {}
-    for lora, weight in loras:
+    loras = list(loras)
+    for lora, _ in loras:
         check_shapes(lora, linears)
-        for path in lora.alphas:
-            a, b = (jnp.asarray(lora.factors[path + part], jnp.float32) for part in (A, B))
-            pieces.setdefault(path, []).append((a, b * (weight * lora.scale(path))))
-    factors: dict[str, Array] = {}
-    for path, several in pieces.items():
-        factors[path + A] = jnp.concatenate([a for a, _ in several], axis=1)
-        factors[path + B] = jnp.concatenate([b for _, b in several], axis=0)
-    return _named_as(params, factors)
+    result: dict[str, Array] = {}
+    for path, layers in _layers(params).items():
+        pieces = {layer: [(lora, weight) for lora, weight in loras if layer in lora.alphas] for layer in layers}
+        if not any(pieces.values()):
+            continue
+        rank = max(sum(lora.rank(layer) for lora, _ in of) for layer, of in pieces.items())
+        inputs, outputs = linears[layers[0]]
+        a, b = np.zeros((len(layers), inputs, rank), np.float32), np.zeros((len(layers), rank, outputs), np.float32)
+        for number, layer in enumerate(layers):
+            start = 0
+            for lora, weight in pieces[layer]:
+                own = slice(start, start := start + lora.rank(layer))
+                a[number, :, own] = lora.factors[layer + A]
+                b[number, own] = np.asarray(lora.factors[layer + B], np.float32) * (weight * lora.scale(layer))
+        alone = params[f"{path}.kernel"].ndim == 2
+        result |= {path + A: jnp.asarray(a[0] if alone else a), path + B: jnp.asarray(b[0] if alone else b)}
+    return result
 
 
 def check_shapes(lora: LoRA, linears: Mapping[str, tuple[int, int]]) -> None:
@@ -130,9 +140,10 @@ def check_shapes(lora: LoRA, linears: Mapping[str, tuple[int, int]]) -> None:
     for path in lora.alphas:
         found = lora.factors[path + A].shape[0], lora.factors[path + B].shape[1]
         if path not in linears:
-            raise InputError(f"a LoRA of {path}, which the model does not have")
+            raise InputError(f"{lora.where}: is for {path}, among others, which the model does not have")
         if found != linears[path]:
-            raise InputError(f"a LoRA of {path} for {found[0]} inputs and {found[1]} outputs, the model has {linears[path]}")
+            shapes = [f"{inputs} inputs and {outputs} outputs" for inputs, outputs in (found, linears[path])]
+            raise InputError(f"{lora.where}: is for {path} with {shapes[0]}, the model has it with {shapes[1]}")
 
 
 def adapted(module: M, lora: Mapping[str, Any]) -> M:
@@ -171,28 +182,12 @@ def as_lora(lora: Params, config: LoRAConfig, params: Mapping[str, Any]) -> LoRA
     return LoRA(kept, dict.fromkeys(paths, float(config.alpha)), config.rslora)
 
 
-def _named_as(params: Mapping[str, Any], factors: Params) -> dict[str, Array]:
-    """Factors of unstacked layers -> by the names of a model with these parameters. In a stack all ranks are the largest: zeros
-    fill the others."""
-    result = {}
+def _layers(params: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Path of every linear as it is in `params` -> its path in each layer of the stack, or itself."""
+    found: dict[str, list[str]] = {}
     for name, leaf in params.items():
-        path = name.removesuffix(".kernel")
-        around = stacked(path) if name.endswith(".kernel") else None
-        if around is None:
-            result |= {path + part: factors[path + part] for part in (A, B) if path + part in factors}
-            continue
-        layers = [f"{around[0]}.{i}.{around[1]}" for i in range(leaf.shape[0])]
-        there = [layer for layer in layers if layer + A in factors]
-        if not there:
-            continue
-        rank = max(factors[layer + A].shape[1] for layer in there)
-        inputs, outputs = leaf.shape[1:]
-        for part, shape in ((A, (inputs, rank)), (B, (rank, outputs))):
-            zeros = jnp.zeros(shape, factors[there[0] + part].dtype)
-            filled = [zeros if layer not in there else _filled(factors[layer + part], shape) for layer in layers]
-            result[path + part] = jnp.stack(filled)
-    return result
-
-
-def _filled(factor: Array, shape: tuple[int, ...]) -> Array:
-    return jnp.pad(factor, [(0, side - found) for side, found in zip(shape, factor.shape, strict=True)])
+        path, kernel, rest = name.rpartition(".kernel")
+        around = stacked(path)
+        if kernel and not rest and leaf.ndim == (3 if around else 2):  # a patch kernel has five axes
+            found[path] = [f"{around[0]}.{i}.{around[1]}" for i in range(leaf.shape[0])] if around else [path]
+    return found

@@ -21,6 +21,8 @@ from stage_jax.weights.folder import part_config, read_entry, read_manifest
 from stage_jax.weights.formats import Format, Spot, sayable, spots
 from stage_jax.weights.kinds import KINDS
 from stage_jax.weights.layout import SPIECE, TOKENIZERS, copy_tokenizer
+from stage_jax.weights.lora_folder import PARTS, Asked, read_asked
+from stage_jax.weights.lora_merge import merging
 from stage_jax.weights.model_index import pipeline_files
 from stage_jax.weights.part import Part
 from stage_jax.weights.pipeline import our_part
@@ -34,7 +36,7 @@ FOR_TORCH = {"format": "pt"}  # without it the readers of diffusers and transfor
 
 @dataclass(frozen=True)
 class Exported:
-    """left_out: what the format has no names for."""
+    """left_out: what the format has no names for, and LoRAs, which have files of their own (`lora_write`)."""
 
     parts: tuple[str, ...]
     entries: int
@@ -48,15 +50,17 @@ def export(
     form: Format,
     *,
     prefix: str = "",
+    merge: Sequence[Asked] = (),
     sampling: Callable[[DiTConfig, int], Mapping[str, Any]] = lambda config, experts: {},
     step: Step = lambda label, done, total: None,
 ) -> Exported:
-    """Writes all parts of a model folder into a new folder; every array keeps its type, bit for bit.
+    """Writes all parts of a model folder into a new folder; every array keeps its type, bit for bit but for `merge`.
 
     form: "original": Wan's own folder, with two experts in `high_noise_model/` and `low_noise_model/`, the DiT in shards of
     about 5 GB, and the content of its `.pth` files in `.safetensors` of the same names; "diffusers": a pipeline; "comfy": one
     file for each part, the DiT's names behind `prefix`, its heads said nowhere (`convert` asks for
-    them unless a model of Wan's has that width). sampling: how a DiT of this form, or two, is sampled where model.json does
+    them unless a model of Wan's has that width). merge: LoRAs that are added to the kernels, which keep
+    their types. sampling: how a DiT of this form, or two, is sampled where model.json does
     not say it. InputError, before anything is written, for parameters that have no
     torch name and for what the form has no words for (`formats.sayable`).
     """
@@ -67,7 +71,9 @@ def export(
     configs = {part: sayable(source / part, form, part, part_config(source, part, KINDS[part].config)) for part in names}
     parts = {part: our_part(source, part) for part in names}
     places = spots(form, configs, read_entry(source, names[0]).get("model") if names[0] == "dit" else None)
-    plans = {part: _plan(found, part, configs[part], places[part].naming) for part, found in parts.items()}
+    loras = read_asked(merge, parts, source)
+    reads = {part: merging(found, [(of[part], weight) for of, weight in loras if part in of]) for part, found in parts.items()}
+    plans = {part: _plan(found, part, configs[part], places[part].naming, reads[part]) for part, found in parts.items()}
     if form == "comfy":
         plans |= {part: _prefixed(plans[part], prefix) for part in names if part in ("dit", "dit_low")}
     tokenizer = source / "tokenizer" if (source / "tokenizer").is_dir() else None
@@ -92,8 +98,9 @@ def export(
                 (folder / name).parent.mkdir(exist_ok=True)
                 _write_json(folder / name, said)
     shapes = [spec.shape for specs, _ in plans.values() for spec in specs.values()]
-    lost = ("CLIP's text tower",) if "clip" in parts and configs["clip"] != parts["clip"].config else ()
-    return Exported(tuple(plans), len(shapes), sum(map(prod, shapes)), lost)
+    lost = ["CLIP's text tower"] if "clip" in parts and configs["clip"] != parts["clip"].config else []
+    lost += [part for part in PARTS.values() if part in there]
+    return Exported(tuple(plans), len(shapes), sum(map(prod, shapes)), tuple(lost))
 
 
 def write_model(folder: Path, spot: Spot, specs: Specs, read: Read, tell: Tell | None = None) -> None:
@@ -108,8 +115,8 @@ def write_model(folder: Path, spot: Spot, specs: Specs, read: Read, tell: Tell |
         _write_json(place / "config.json", spot.config)
 
 
-def _plan(found: Part, part: str, config: Any, naming: str) -> tuple[Specs, Read]:
-    """What is to be written of a part: under torch names, in torch's shapes."""
+def _plan(found: Part, part: str, config: Any, naming: str, read_ours: Read) -> tuple[Specs, Read]:
+    """What is to be written of a part: under torch names, in torch's shapes. read_ours: gives its arrays by our paths."""
     where = str(found.checkpoint.where)
     shapes = KINDS[part].shapes(config)
     torch = torch_entries([path for path in found.specs if path in shapes], KINDS[part].table(config), where, naming)
@@ -117,7 +124,7 @@ def _plan(found: Part, part: str, config: Any, naming: str) -> tuple[Specs, Read
     specs = {name: torch_spec(name, several, where) for name, several in pieces.items()}
 
     def read(name: str) -> np.ndarray:
-        return join([(entry, found.read(path)) for entry, path in torch[name]])
+        return join([(entry, read_ours(path)) for entry, path in torch[name]])
 
     return specs, read
 
