@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stage_jax.cli.arguments import finite, refuse, whole
+from stage_jax.cli.loras import add_loras, asked_loras
 from stage_jax.errors import InputError
 from stage_jax.progress import Progress
 from stage_jax.story.checks import MOST_SEED
@@ -52,6 +53,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--model", "--ckpt_dir", metavar="DIR", type=Path, help="model folder, Wan's own or diffusers' (default: the tiny one)"
     )
+    add_loras(parser, "--lora")
     parser.add_argument("--task", choices=TASKS, help="checked against the model, which says by itself what it does")
     parser.add_argument("--image", metavar="FILE", type=Path, help="the first frame, PNG or JPEG")
     parser.add_argument("--first_frame", metavar="FILE", type=Path, help="the same, beside --last_frame")
@@ -104,7 +106,10 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
     )
     dtype = args.dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
     with Progress() as progress:
-        made = make_video(wishes, args.save_file, progress, model=args.model, dtype=dtype, keep=not args.offload_model)
+        made = make_video(
+            wishes, args.save_file, progress,
+            model=args.model, loras=asked_loras(args.lora, args.lora_low), dtype=dtype, keep=not args.offload_model,
+        )  # fmt: skip
     how = made.sampling
     low, high = how.guidance
     guidance = f"{high:g}" if low == high else f"{low:g},{high:g}"

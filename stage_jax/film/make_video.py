@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from stage_jax.recipes.tasks import negative_prompt, takes_pictures
 from stage_jax.sampling.defaults import SamplingDefaults
 from stage_jax.sampling.named import solver_named
 from stage_jax.story.pairs import read_picture
+from stage_jax.weights.lora_folder import Asked
 
 SMALL, LARGE_5B = (480, 832), (704, 1280)  # height, width; the second is the size of Wan2.2's 5B
 LONGEST_NAME = 50  # characters of the prompt in a file's name, as in Wan's
@@ -66,17 +67,18 @@ def make_video(
     progress: Reports,
     *,
     model: Path | None = None,
+    loras: Sequence[Asked] = (),
     dtype: str = "float32",
     keep: bool = False,
 ) -> Made:
     """Makes a video at `path`: an .mp4, a .png of one frame, a folder of PNGs if it has no suffix; None makes a name for it.
 
-    model: a model folder, Wan's own or diffusers' folder; the shipped tiny one by default. dtype: of weights and activations,
-    but for the VAE's. keep: every part stays on the device from its first use. The same wishes make the same file. InputError
-    on anything wrong, before the work begins, and then nothing is written.
+    model: a model folder, Wan's own or diffusers' folder; the shipped tiny one by default. loras: beside its weights. dtype:
+    of weights and activations, but for the VAE's. keep: every part stays on the device from its first use. The same wishes
+    make the same file. InputError on anything wrong, before the work begins, and then nothing is written.
     """
     folder = model or Path(str(resources.files("stage_jax") / TINY))
-    opened = open_models(folder, dtype)
+    opened = open_models(folder, dtype, loras)
     models = opened.models
     if wishes.like not in (None, opened.like):
         raise InputError(f"{folder}: a model of the form of {opened.like}, the task is one of {wishes.like}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -15,6 +15,7 @@ from stage_jax.errors import InputError
 from stage_jax.generate.parts import Part, VideoModels
 from stage_jax.models.clip import CLIP, CLIPConfig
 from stage_jax.models.dit import DiT
+from stage_jax.models.lora import LoRA, adapted, joined
 from stage_jax.models.piece_tokenizer import load_tokenizer
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.umt5 import UMT5Encoder
@@ -24,6 +25,7 @@ from stage_jax.recipes.tasks import released_like
 from stage_jax.sampling.defaults import DEFAULTS, SamplingDefaults
 from stage_jax.weights import part as weights
 from stage_jax.weights.config_types import misfit
+from stage_jax.weights.lora_folder import Asked, read_asked
 from stage_jax.weights.pipeline import Pipeline, open_pipeline
 from stage_jax.weights.table import shown
 
@@ -44,16 +46,22 @@ class Opened:
     size: Size | None
 
 
-def open_models(folder: Path, dtype: str) -> Opened:
+def open_models(folder: Path, dtype: str, loras: Sequence[Asked] = ()) -> Opened:
     """The models of a model folder, of Wan's own folder or of diffusers'.
 
     dtype: of the parameters (but for `IN_FLOAT32`) and activations of text encoder, CLIP and DiT; the VAE is float32, as Wan
-    runs it. InputError for what is missing or broken, for parts that were not made for each other, and for a way of sampling
-    that cannot be.
+    runs it. loras: beside the DiT's weights, which stay as they are. InputError for what is missing or broken, for parts that
+    were not made for each other, and for a way of sampling that cannot be.
     """
     pipeline = open_pipeline(folder)
     names = [name for name in MODELS if name in pipeline.parts or name not in OPTIONAL]
     parts = {name: _part(pipeline.part(name), MODELS[name], "float32" if name == "vae" else dtype) for name in names}
+    if loras:
+        experts = [name for name in ("dit", "dit_low") if name in parts]
+        found = read_asked(loras, experts, folder)
+        for name in experts:  # two experts run in one program, so each has the other's adapters too, with weight 0
+            each = [(lora, weight * (expert == name)) for of, weight in found for expert, lora in of.items()]
+            parts[name] = _with_loras(parts[name], each)
     if parts["dit"].config.image_dim is None:
         parts.pop("clip", None)  # kept beside a model that does not read it
     models = VideoModels(load_tokenizer(pipeline.tokenizer), **parts)
@@ -68,7 +76,7 @@ def _part(stored: weights.Part, model_type: type[nnx.Module], dtype: str) -> Par
         config = dataclasses.replace(config, text=None, projection=None)  # the image tokens are all that a video needs
     form = nnx.eval_shape(lambda: model_type(config, nnx.Rngs(0)))
     kinds = {
-        path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32 if any(word in path for word in IN_FLOAT32) else dtype)
+        path: jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(_type(path, dtype)))
         for path, leaf in flat_params(form).items()
     }
 
@@ -76,6 +84,22 @@ def _part(stored: weights.Part, model_type: type[nnx.Module], dtype: str) -> Par
         return nnx.state(with_params(form, stored.params(kinds, partial=True)))
 
     return Part(config, nnx.graphdef(form), load)
+
+
+def _with_loras(part: Part, loras: Sequence[tuple[LoRA, float]]) -> Part:
+    """The part with adapters in its linears, of the types of its parameters."""
+    form = nnx.eval_shape(lambda: MODELS["dit"](part.config, nnx.Rngs(0)))
+    lora = {path: factor.astype(_type(path, part.config.dtype)) for path, factor in joined(loras, flat_params(form)).items()}
+    grown = adapted(form, lora)
+
+    def load() -> nnx.State:
+        return nnx.state(with_params(grown, flat_params(nnx.merge(part.form, part.load())) | lora))
+
+    return dataclasses.replace(part, form=nnx.graphdef(grown), load=load)
+
+
+def _type(path: str, dtype: str) -> str:
+    return "float32" if any(word in path for word in IN_FLOAT32) else dtype
 
 
 def _sampling(pipeline: Pipeline, released: SamplingDefaults) -> SamplingDefaults:

@@ -12,7 +12,9 @@ from PIL import Image
 
 from stage_jax.cli import main as cli
 from stage_jax.film.video import read_video
-from tests.generate.videos import FORMS, write_wan
+from stage_jax.weights.lora_write import write_lora_files
+from tests.generate.videos import DIT, FORMS, write_wan
+from tests.weights.loras import random_lora
 
 SIZE, FRAMES = (16, 24), 5  # height, width
 STEPS = ["--sample_steps", "2", "--sample_solver", "euler"]
@@ -80,6 +82,28 @@ def test_one_seed_is_one_video(models: dict[str, Path], tmp_path: Path):
         assert video(models["t2v"], tmp_path / f"{name}.png", *flags, frames=1) == 0
     made = {name: (tmp_path / f"{name}.png").read_bytes() for name in runs}
     assert made["first"] == made["again"] != made["seed"]
+
+
+@pytest.mark.slow
+def test_loras(models: dict[str, Path], tmp_path: Path, capsys):
+    """Several, on both experts, each with a weight: as if they were merged into the model; with weight 0 as if without."""
+    loras = {name: write_lora(tmp_path / f"{name}.safetensors", seed) for seed, name in enumerate(("a", "b", "low"))}
+    flags = [f"--lora={loras['a']}:0.7", f"--lora={loras['b']}", f"--lora_low={loras['low']}:-0.5"]
+    merge = [flag.replace("--lora", "--merge") for flag in flags]
+    assert cli.main(["export", str(models["t2v-two"]), str(tmp_path / "merged"), "--format", "original", *merge]) == 0
+    for name, model, said in (
+        ("with", models["t2v-two"], flags), ("merged", tmp_path / "merged", []), ("without", models["t2v-two"], []),
+        ("zero", models["t2v-two"], [f"--lora={loras['a']}:0", f"--lora={loras['b']}:0", f"--lora_low={loras['low']}:0"]),
+    ):  # fmt: skip
+        assert video(model, tmp_path / f"{name}.png", *said, frames=1) == 0, capsys.readouterr().err
+    found = {path.stem: np.asarray(Image.open(path)).astype(int) for path in tmp_path.glob("*.png")}
+    assert np.abs(found["with"] - found["merged"]).max() <= 1 and np.abs(found["with"] - found["without"]).mean() > 2
+    np.testing.assert_array_equal(found["zero"], found["without"])
+
+
+def write_lora(path: Path, seed: int) -> Path:
+    write_lora_files(path, {"dit": random_lora(DIT, seed)}, "comfy")
+    return path
 
 
 FIRST, BOTH = ["--image", "first"], ["--first_frame", "first", "--last_frame", "last"]
@@ -157,6 +181,8 @@ FLAGS = [
     (["--base_seed", "-1"], "argument --base_seed: found '-1', expected a whole number from 0"),
     (["--sample_guide_scale", "1,2,3"], "argument --sample_guide_scale: found '1,2,3', expected one number, or LOW,HIGH"),
     (["--sample_guide_scale", "much"], "argument --sample_guide_scale: found 'much'"),
+    (["--lora", "nowhere.safetensors:0.5"], "nowhere.safetensors: not found, expected a LoRA of Wan's linears"),
+    (["--lora_low", "taken"], "taken: not a safetensors file"),
     (["--sample_shift", "0"], "argument --sample_shift: found '0', expected a number above 0"),
     (["--sample_shift", "1e30"], "argument --sample_shift: found '1e30', expected a number from 0 to 10,000"),
     (["--sample_shift", "1e-30"], "shift: found 1e-30, with which 2 noise levels do not fall"),
