@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import einops
@@ -36,6 +37,21 @@ def tiled_kernel(base: Float[Array, "c t h w dim"], channels: int, kernel: Kerne
     """
     tiling = [side // small for side, small in zip(kernel, base.shape[1:4], strict=True)]
     return jnp.tile(base[:channels], (1, *tiling, 1)) / prod(tiling)
+
+
+def widened(params: Mapping[str, Array], in_channels: int) -> dict[str, Array]:
+    """A DiT's parameters for more input channels: the new ones, after the others, start at zero, so that whatever they hold the
+    outputs are what they were. A text-to-video model becomes a first/last-frame model that way, which needs no CLIP: its
+    latent comes first, mask and given pictures after it. Coarse kernels, of plain latents, stay as they are.
+
+    ValueError for fewer channels than there are.
+    """
+    name = "patch_embedding.base.kernel"
+    kernel = params[name]
+    missing = in_channels - kernel.shape[0]
+    if missing < 0:
+        raise ValueError(f"a patch embedding of {kernel.shape[0]} channels cannot be widened to {in_channels}")
+    return {**params, name: jnp.pad(kernel, [(0, missing)] + [(0, 0)] * (kernel.ndim - 1))}
 
 
 class PatchKernel(nnx.Module):

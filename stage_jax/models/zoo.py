@@ -1,5 +1,5 @@
-"""Named sizes of every model. "tiny" and what begins with it are trained on the toy cinema and shipped; DiTs that end with
-"-tiny" have the form of Wan's, untrained.
+"""Named sizes of every model. "tiny" and what begins with it are trained on the toy cinema, and shipped but for "tiny-t2v";
+DiTs that end with "-tiny" have the form of Wan's, untrained.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ DITS: dict[str, DiTConfig] = {
     "wan2.2-ti2v-tiny": DiTConfig(**_TRIAL, **_TI2V),
     "tiny-step2": DiTConfig(in_channels=20, **_TINY),  # 16 of the latent, 4 of the memory's hints
     "tiny-flf2v": DiTConfig(in_channels=36, **_TINY),
+    "tiny-t2v": DiTConfig(**_TINY),
+    # Wan2.1's T2V 1.3B with the channels of an image model and without CLIP: no release has this form.
+    "widened-flf2v-1.3b": DiTConfig(**_1_3B, **_I2V),
 }
 _VAE22 = dict(latent_channels=48, patch=2, residual=True, latent_mean=WAN22_LATENT_MEAN, latent_std=WAN22_LATENT_STD)
 VAES: dict[str, VAEConfig] = {
