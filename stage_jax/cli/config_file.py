@@ -24,13 +24,17 @@ def load_config(config: str, overrides: Sequence[str] = ()) -> ConfigDict:
     replaces; a flag without a value is True. Raises InputError for a file or an argument that does not fit.
     """
     file, colon, argument = config.partition(":")
-    loaded = _call(Path(file), [argument] if colon else [])
+    loaded = run_file(Path(file), "get_config", [argument] if colon else [])
+    if not isinstance(loaded, ConfigDict):
+        found = type(loaded).__name__
+        raise InputError(f"{file}: get_config returned a {found}, expected an ml_collections.ConfigDict")
     for dotted, text in _pairs(overrides):
         _override(loaded, dotted, text)
     return loaded.lock()
 
 
-def _call(file: Path, arguments: list[str]) -> ConfigDict:
+def run_file(file: Path, function: str, arguments: Sequence[str] = ()) -> Any:
+    """What a function of a Python file returns. InputError, with the line, for whatever goes wrong in the file."""
     try:
         source = file.read_bytes()
     except OSError as error:
@@ -39,9 +43,9 @@ def _call(file: Path, arguments: list[str]) -> ConfigDict:
     module.__file__ = str(file)
     try:
         exec(compile(source, str(file), "exec"), module.__dict__)
-        if not callable(getattr(module, "get_config", None)):
-            raise InputError(f"{file}: found no get_config, expected a function of that name")
-        config = module.get_config(*arguments)
+        if not callable(getattr(module, function, None)):
+            raise InputError(f"{file}: found no {function}, expected a function of that name")
+        return getattr(module, function)(*arguments)
     except SyntaxError as error:
         raise InputError(f"{error.filename or file}:{error.lineno}: {error.msg}, expected a config in Python") from None
     except InputError:
@@ -49,10 +53,6 @@ def _call(file: Path, arguments: list[str]) -> ConfigDict:
     except Exception as error:  # whatever a person's file does wrong
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
         raise InputError(f"{file}:{lines[-1] if lines else 1}: {type(error).__name__}: {error}") from error
-    if not isinstance(config, ConfigDict):
-        found = type(config).__name__
-        raise InputError(f"{file}: get_config returned a {found}, expected an ml_collections.ConfigDict")
-    return config
 
 
 def _pairs(arguments: Sequence[str]) -> list[tuple[str, str | None]]:
