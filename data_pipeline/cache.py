@@ -62,6 +62,16 @@ class Texts(OnDisk):
     mask: Int[np.ndarray, "captions l"]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pictures(OnDisk):
+    """CLIP's view of all pairs, shots in story order. frames: embeddings of start and end frames; texts: of the shots'
+    descriptions; tokens: the image tokens of the end frames. Zero in size where they were not asked for."""
+
+    frames: Float16[np.ndarray, "shots 2 d"]
+    texts: Float16[np.ndarray, "shots d"]
+    tokens: Float16[np.ndarray, "shots m e"]
+
+
 def open_cache(folder: Path, made_by: Mapping[str, str], build: Build) -> dict[str, Any]:
     """The index of the cache in `folder`; where there is none, `build` first writes its arrays and returns its index.
 

@@ -87,6 +87,6 @@ def _board(
             found += 1
     return {
         "frames": frames, "frames_valid": np.arange(shots) < count,
-        "ids": np.stack([ids for ids, _ in texts]), "mask": np.stack([mask for _, mask in texts]),
+        **{name: np.stack([text[name] for text in texts]) for name in texts[0]},
         "references": pictures, "references_valid": np.arange(references) < found, "shows": shows,
     }  # fmt: skip

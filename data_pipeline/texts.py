@@ -18,37 +18,49 @@ from flax import nnx
 from data_pipeline.cache import Texts, open_cache, told_stories
 from data_pipeline.records import RecordSource, open_records
 from stage_jax.models.piece_tokenizer import FILES, Tokenizer, load_tokenizer
-from stage_jax.models.stacking import with_params
+from stage_jax.models.stacking import stack_params, with_params
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
+from stage_jax.recipes.step2_config import TINY, STEP2Config
+from stage_jax.recipes.step2_text import story_texts
 from stage_jax.story.types import story_from_json
 from stage_jax.weights.folder import part_hash, read_part
 from stage_jax.weights.shards import file_sha256
 
 Progress = Callable[[int, int], None]
 CAPTIONS = 64  # embedded at once
+ADDED = ("attributes", "timing", "previous_text")  # what a recipe adds to them, and the cache's name says
 
 
-def open_texts(records_dir: Path, split: str, model: Path, *, progress: Progress | None = None) -> Texts:
+def open_texts(
+    records_dir: Path, split: str, model: Path, *, recipe: STEP2Config = TINY, progress: Progress | None = None
+) -> Texts:
     """The captions of all shots of a split, in story order, and last the empty one, under the text encoder of `model`; made
-    if missing. InputError if the cache that is there was made by other weights or another tokenizer."""
-    folder = records_dir / "latents" / f"{split}-text"
+    if missing. recipe: what is added to the descriptions; such a cache is called `<split>-text-attributes-timing` and so on.
+    InputError if the cache that is there was made by other weights or another tokenizer."""
+    folder = records_dir / "latents" / "-".join([split, "text", *(name for name in ADDED if getattr(recipe, name))])
     records = open_records(records_dir, split, ("story",))
     tokenizer = load_tokenizer(model / "tokenizer")
     read = next(path for name in FILES if (path := model / "tokenizer" / name).is_file())
     made_by = {"umt5": part_hash(model, "umt5"), "tokenizer": file_sha256(read)}
-    index = open_cache(folder, made_by, lambda building: _build(building, records, tokenizer, model, progress))
+    index = open_cache(folder, made_by, lambda building: _build(building, records, tokenizer, model, recipe, progress))
     told_stories(folder, index, len(records))
     return Texts(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("embeddings", "mask")))
 
 
 def _build(
-    folder: Path, records: RecordSource, tokenizer: Tokenizer, model: Path, progress: Progress | None
+    folder: Path,
+    records: RecordSource,
+    tokenizer: Tokenizer,
+    model: Path,
+    recipe: STEP2Config,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     config, params = read_part(model, "umt5", UMT5Config)
+    params = stack_params(params) if config.scan_layers else params
     encoder = nnx.eval_shape(lambda: UMT5Encoder(config, nnx.Rngs(0)))
     embed = jax.jit(lambda params, ids, mask: zero_padding(with_params(encoder, params)(ids, mask), mask))
     stories = [json.loads(record["story"]) for record in records]
-    captions = [shot.description for story in stories for _, shot in story_from_json(story, records.directory).shots()]
+    captions = [text for story in stories for text in story_texts(story_from_json(story, records.directory), recipe)]
     ids, mask = tokenizer.encode([*captions, ""])
     # Straight to disk: of umT5-XXL a caption has 4 MiB.
     shape = (*ids.shape, config.dim)

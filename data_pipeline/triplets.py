@@ -67,7 +67,7 @@ def _triplet(
 ) -> Batch:
     story, shot = where
     row = source.cache.first_shot[story] + shot
-    ids, mask = source.caption(story, shot, rng.random() < caption_dropout)
+    caption = source.caption(story, shot, rng.random() < caption_dropout)
     if shot > 1 and rng.random() < inflation.real:
         context, kinds = [_clip(source, row - 2), _clip(source, row - 1)], [REAL, REAL]
     else:
@@ -80,7 +80,7 @@ def _triplet(
             context, kinds = context[::-1], kinds[::-1]
     return {
         "context": np.stack(context).astype(np.float32), "kinds": np.array(kinds, np.int32),
-        "target": _clip(source, row).astype(np.float32), "ids": ids, "mask": mask,
+        "target": _clip(source, row).astype(np.float32), **caption,
     }  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.models import PictureCodec
 from stage_jax.recipes.memory import Slot
 from stage_jax.recipes.step2 import Memory
+from stage_jax.recipes.step2_config import TINY, STEP2Config
+from stage_jax.recipes.step2_text import story_texts
 
 Example = tuple[int, int]  # index of the history, index of the shot
 
@@ -33,12 +35,12 @@ class History:
         return self.bank.latents[2 * shot : 2 * shot + 2]
 
     def caption(self, shot: int) -> str:
-        return self.held.shots[shot][1].description
+        return story_texts(self.held.story, self.bank.recipe)[shot]
 
 
-def true_history(held: HeldOut, latents: Float[np.ndarray, "shots 2 c h w"]) -> History:
+def true_history(held: HeldOut, latents: Float[np.ndarray, "shots 2 c h w"], recipe: STEP2Config = TINY) -> History:
     """The history of a story whose pairs have these latents."""
-    bank = Bank(held.story, latents.shape[2:])
+    bank = Bank(held.story, latents.shape[2:], recipe)
     packs = []
     for (scene, shot), pair in zip(held.shots, latents, strict=True):
         packs.append(bank.pack(scene, shot))
@@ -47,14 +49,17 @@ def true_history(held: HeldOut, latents: Float[np.ndarray, "shots 2 c h w"]) -> 
 
 
 def true_histories(
-    codec: PictureCodec, stories: Sequence[HeldOut], progress: Callable[[int, int], None] | None = None
+    codec: PictureCodec,
+    stories: Sequence[HeldOut],
+    progress: Callable[[int, int], None] | None = None,
+    recipe: STEP2Config = TINY,
 ) -> list[History]:
     """The histories of stories under a VAE, every frame encoded alone."""
     frames = np.concatenate([held.pairs.reshape(-1, *held.pairs.shape[2:]) for held in stories])
     latents = mapped(lambda rows: np.asarray(codec.encode_stills(frames[rows])), len(frames), STILLS, progress)
     ends = np.cumsum([len(held.pairs) for held in stories])
     pairs = latents.reshape(-1, 2, *latents.shape[1:])
-    return [true_history(held, part) for held, part in zip(stories, np.split(pairs, ends[:-1]), strict=True)]
+    return [true_history(held, part, recipe) for held, part in zip(stories, np.split(pairs, ends[:-1]), strict=True)]
 
 
 def examples(histories: Sequence[History], first_shot: int = 0) -> list[Example]:

@@ -17,7 +17,7 @@ from stage_jax.evaluation.held_out import Progress, shot_seed
 from stage_jax.evaluation.history import Example, History, elsewhere, examples, memory_of, no_memory
 from stage_jax.generate.models import CaptionEncoder, Denoiser
 from stage_jax.losses.flow_matching import noised, velocity_error, velocity_target
-from stage_jax.recipes.step2 import Memory, pair_sequence, pair_velocity
+from stage_jax.recipes.step2 import Given, Memory, pair_sequence, pair_velocity
 from stage_jax.sampling.schedule import TIMESTEPS
 
 SIGMAS = (0.5, 0.7, 0.85, 0.95)
@@ -57,8 +57,9 @@ def velocity_losses(
     def losses(pair: Array, noise: Array, caption: Array, memory: Memory) -> Array:
         def at(sigma: Array) -> Array:
             level = jnp.full(pair.shape[0], sigma)
-            sequence = pair_sequence(noised(pair, noise, level), TIMESTEPS * level, caption, memory)
-            return velocity_error(pair_velocity(step2.dit(sequence)), velocity_target(pair, noise))
+            given = Given(caption, memory)
+            sequence = pair_sequence(noised(pair, noise, level), TIMESTEPS * level, given, step2.recipe)
+            return velocity_error(pair_velocity(step2.dit(sequence), step2.recipe), velocity_target(pair, noise))
 
         return jax.lax.map(at, jnp.array(SIGMAS)).T
 

@@ -9,39 +9,55 @@ import numpy as np
 from jaxtyping import Float
 
 from stage_jax.models.sequence import BASE_KERNEL
-from stage_jax.recipes.memory import Slot, bank_frames, fill_slots, pack, slot_sizes
-from stage_jax.recipes.step2 import Memory, memory_slots
+from stage_jax.recipes.memory import Slot, bank_frames, fill_slots, pack
+from stage_jax.recipes.packing import memory_sizes
+from stage_jax.recipes.ranking import Evidence, relevance_by
+from stage_jax.recipes.step2 import Memory
+from stage_jax.recipes.step2_config import TINY, STEP2Config
 from stage_jax.story.board import MemoryEntry
 from stage_jax.story.types import Scene, Shot, Story
 
 
 class Bank:
-    """Start and end frames of the shots drawn so far, in story order."""
+    """Start and end frames of the shots drawn so far, in story order, for a model of this recipe.
 
-    def __init__(self, story: Story, latent_shape: tuple[int, int, int]):
-        self.story = story
+    pictures: CLIP embeddings of the frames, where the recipe ranks by them, else None."""
+
+    def __init__(self, story: Story, latent_shape: tuple[int, int, int], recipe: STEP2Config = TINY):
+        self.story, self.recipe = story, recipe
         self.shots: list[tuple[Scene, Shot]] = []
         self.latents = np.zeros((0, *latent_shape), np.float32)
+        self.pictures: Float[np.ndarray, "n d"] | None = None
+        self.sizes = memory_sizes(recipe, *latent_shape[1:])
 
-    def add(self, scene: Scene, shot: Shot, pair: Float[np.ndarray, "2 c h w"]) -> None:
+    def add(
+        self,
+        scene: Scene,
+        shot: Shot,
+        pair: Float[np.ndarray, "2 c h w"],
+        pictures: Float[np.ndarray, "2 d"] | None = None,
+    ) -> None:
         self.shots.append((scene, shot))
         self.latents = np.concatenate([self.latents, pair])
+        if pictures is not None:
+            self.pictures = pictures if self.pictures is None else np.concatenate([self.pictures, pictures])
 
-    def pack(self, scene: Scene, shot: Shot) -> tuple[Slot, ...]:
-        """What the memory pack of this next shot holds."""
-        slots = len(slot_sizes(*self.latents.shape[2:]))
-        return pack(bank_frames(self.shots), shot.characters, scene.location, slots)
+    def pack(self, scene: Scene, shot: Shot, text: Float[np.ndarray, " d"] | None = None) -> tuple[Slot, ...]:
+        """What the memory pack of this next shot holds. text: the CLIP embedding of its description, where it is ranked by."""
+        scores = relevance_by(self.recipe.ranking, Evidence(self.latents, self.pictures, text))
+        frames = bank_frames(self.shots)
+        return pack(frames, shot.characters, scene.location, self.recipe, len(self.sizes), scores)
 
     def entries(self, chosen: Sequence[Slot]) -> tuple[MemoryEntry, ...]:
         """A pack as the board tells of it: which frames, their share of a frame's tokens, why."""
         h, w = self.latents.shape[2:]
-        areas = [rows * columns for rows, columns in ((h, w), *slot_sizes(h, w))]  # in latents
+        areas = [rows * columns for rows, columns in self.sizes]  # in latents
         return tuple(
             MemoryEntry(
                 shot=self.story.shot_name(*self.shots[slot.frame // 2]),
                 which="end" if slot.frame % 2 else "start",
                 rank=rank,
-                area=areas[rank] / areas[0],
+                area=areas[rank] / (h * w),
                 tokens=areas[rank] // math.prod(BASE_KERNEL),
                 score=slot.score,
                 why=slot.why,
@@ -51,8 +67,8 @@ class Bank:
 
 
 def stack_memory(banks: Sequence[Bank], packs: Sequence[Sequence[Slot]]) -> Memory:
-    """The packs of several stories as one batch."""
-    slots = memory_slots(*banks[0].latents.shape[2:])
+    """The packs of several stories as one batch; the banks have one recipe."""
+    slots = len(banks[0].sizes)
     filled = [fill_slots(chosen, bank.latents, slots) for bank, chosen in zip(banks, packs, strict=True)]
     latents, valid, hints = (np.stack(arrays) for arrays in zip(*filled, strict=True))
     return Memory(latents, valid, hints)

@@ -11,6 +11,8 @@ from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.models import Models
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.models.piece_tokenizer import Tokenizer
+from stage_jax.recipes.step2_config import CLIP_RANKINGS
+from stage_jax.recipes.step2_text import story_texts
 from stage_jax.story.board import Board, BoardShot, Pair
 from stage_jax.story.pictures import fit_picture
 from stage_jax.story.types import Shot, Story
@@ -28,22 +30,23 @@ def draw_board(
     progress: Progress | None = None,
 ) -> Board:
     """All pairs of a story by STEP2. The seed of a shot comes from `seed` and its place in the story, or is its own."""
-    size = models.step2.sampling["size"]
-    stride = models.codec.vae.config.spatial_stride
-    bank = Bank(story, (models.codec.vae.config.latent_channels, size[0] // stride, size[1] // stride))
-    shots, total = [], sum(1 for _ in story.shots())
+    recipe, clip = models.step2.recipe, models.clip
+    bank = Bank(story, models.latent_shape(), recipe)
+    texts, shots = story_texts(story, recipe), []
+    queries = clip.texts([shot.description for _, shot in story.shots()]) if recipe.ranking == "clip_text" else None
+    tokens = clip.no_tokens()[None] if recipe.image_tokens else None
     for index, (scene, shot) in enumerate(story.shots()):
-        caption, shot_seed = shot.description, seed_of(seed, index, shot)
-        chosen = bank.pack(scene, shot)
-        latents = sampler([caption], stack_memory([bank], [chosen]), [shot_seed])[0]
-        start, end = models.codec.decode_stills(latents)
+        caption, shot_seed = texts[index], seed_of(seed, index, shot)
+        chosen = bank.pack(scene, shot, None if queries is None else queries[index])
+        latents = sampler([caption], stack_memory([bank], [chosen]), [shot_seed], tokens)[0]
+        pictures = models.codec.decode_stills(latents)
         name = story.shot_name(scene, shot)
-        shots.append(
-            BoardShot(name, scene, shot, caption, shot_seed, Pair(start, end), bank.entries(chosen), "step2")
-        )
-        bank.add(scene, shot, np.asarray(latents))
+        pair = Pair(pictures[0], pictures[1])
+        shots.append(BoardShot(name, scene, shot, caption, shot_seed, pair, bank.entries(chosen), "step2"))
+        bank.add(scene, shot, np.asarray(latents), clip.frames(pictures) if recipe.ranking in CLIP_RANKINGS else None)
+        tokens = clip.tokens(pictures[1:]) if recipe.image_tokens else None
         if progress:
-            progress(index + 1, total)
+            progress(index + 1, len(texts))
     return Board(story, tuple(shots), story.fps)
 
 
@@ -68,7 +71,8 @@ def check_words(models: Models, story: Story, where: str) -> None:
     """InputError that names all words of the story's shots that the text encoder does not know, with near ones, or else all
     shots whose captions are too long for it."""
     tokenizer = models.captions.tokenizer
-    captions = {story.shot_name(scene, shot): shot.description for scene, shot in story.shots()}
+    names = [story.shot_name(scene, shot) for scene, shot in story.shots()]
+    captions = dict(zip(names, story_texts(story, models.step2.recipe), strict=True))
     if unknown := tokenizer.unknown(captions.values()):
         raise InputError(f"{where}: {describe_unknown(unknown)}")
     if too_long := describe_too_long(tokenizer, captions):

@@ -16,12 +16,15 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from stage_jax.errors import InputError
+from stage_jax.generate.clip_embedder import CLIPEmbedder, read_clip_for
 from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.piece_tokenizer import Tokenizer, load_tokenizer
 from stage_jax.models.stacking import flat_params, stack_params, unstack_params, with_params
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
+from stage_jax.recipes.step2_config import TINY, STEP2Config
+from stage_jax.recipes.step2_folder import read_recipe
 from stage_jax.sampling.named import SOLVERS, solver_named
 from stage_jax.sampling.solver import Solver
 from stage_jax.weights.folder import part_config, part_hash, part_sampling, read_manifest, read_part
@@ -77,10 +80,11 @@ class CaptionEncoder:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Denoiser:
-    """A DiT and how it likes to be sampled."""
+    """A DiT and how it likes to be sampled. recipe: how it sees a shot, if it is a STEP2."""
 
     dit: DiT
     sampling: Mapping[str, Any]
+    recipe: STEP2Config = TINY
 
     def solver(self, steps: int | None = None) -> Solver:
         """steps: overrides its own."""
@@ -89,14 +93,20 @@ class Denoiser:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Models:
-    """Everything a film needs. step2 is None where all pairs are given, filler where no clips are wanted. hashes: weights
-    by part."""
+    """Everything a film needs. step2 is None where all pairs are given, filler where no clips are wanted, clip where the
+    recipe of STEP2 does not ask for it. hashes: weights by part."""
 
     codec: PictureCodec
     captions: CaptionEncoder
     filler: Denoiser | None
     step2: Denoiser | None
     hashes: Mapping[str, str]
+    clip: CLIPEmbedder | None = None
+
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w) of the frames that STEP2 draws."""
+        vae, size = self.codec.vae.config, self.step2.sampling["size"]
+        return vae.latent_channels, size[0] // vae.spatial_stride, size[1] // vae.spatial_stride
 
 
 def load_models(folder: Path, step2_folder: Path | None = None, *, draw: bool = True, fill: bool = True) -> Models:
@@ -106,12 +116,15 @@ def load_models(folder: Path, step2_folder: Path | None = None, *, draw: bool = 
         _check_partners(step2_folder, folder)
     sources = dict.fromkeys(("vae", "umt5"), folder)
     sources |= ({"dit": folder} if fill else {}) | ({"step2": step2_folder or folder} if draw else {})
+    step2 = read_denoiser(sources["step2"], "step2", PAIR_SAMPLING) if draw else None
+    clip = read_clip_for(step2.recipe, folder) if step2 else None
     return Models(
         codec=read_codec(folder),
         captions=read_captions(folder),
         filler=read_denoiser(folder, "dit", CLIP_SAMPLING) if fill else None,
-        step2=read_denoiser(sources["step2"], "step2", PAIR_SAMPLING) if draw else None,
-        hashes={part: part_hash(source, part) for part, source in sources.items()},
+        step2=step2,
+        hashes={part: part_hash(source, part) for part, source in (sources | ({"clip": folder} if clip else {})).items()},
+        clip=clip,
     )
 
 
@@ -132,8 +145,8 @@ def read_denoiser(folder: Path, part: str, needed: Sequence[str]) -> Denoiser:
     if sampling["solver"] not in tuple(SOLVERS):
         place = f"{folder / 'model.json'}: parts.{part}.sampling.solver"
         raise InputError(f"{place}: found {sampling['solver']!r}, expected one of {', '.join(SOLVERS)}")
-    _check_sampling(folder, part, {name: sampling[name] for name in needed})
-    return Denoiser(_read(folder, part, DiTConfig, DiT), sampling)
+    _check_sampling(folder, part, {name: sampling[name] for name in (*needed, "rescale") if name in sampling})
+    return Denoiser(_read(folder, part, DiTConfig, DiT), sampling, read_recipe(folder, part))
 
 
 def _check_sampling(folder: Path, part: str, sampling: Mapping[str, Any]) -> None:
@@ -149,6 +162,7 @@ def _check_sampling(folder: Path, part: str, sampling: Mapping[str, Any]) -> Non
             lambda size: isinstance(size, list) and len(size) == 2 and all(_is_whole(s, 1) and s % side == 0 for s in size),
             f"height and width, multiples of {side}",
         ),
+        "rescale": (lambda rescale: isinstance(rescale, bool), "true or false"),
         "frames": (lambda frames: _is_whole(frames, 1) and frames % stride == 1 % stride, f"1 + a multiple of {stride}"),
     }
     for name, value in sampling.items():

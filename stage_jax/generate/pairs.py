@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from stage_jax.generate.models import CaptionEncoder, Denoiser
-from stage_jax.recipes.step2 import Memory, pair_sequence, pair_velocity
+from stage_jax.models.sequence import AnyArray
+from stage_jax.recipes.step2 import Given, Memory, pair_sequence, pair_velocity
 from stage_jax.sampling.denoise import denoise
-from stage_jax.sampling.guidance import guidance_scale, guided_velocity
+from stage_jax.sampling.guidance import Scale, guidance_scale, guided_velocity, norm_rescaled
+from stage_jax.sampling.solver import Solver
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,22 +27,39 @@ class PairSampler:
     steps: int | None = None
     guidance: float | None = None
 
-    def __call__(self, captions: Sequence[str], memory: Memory, seeds: Sequence[int]) -> Float[Array, "n 2 c h w"]:
+    def __call__(
+        self,
+        captions: Sequence[str],
+        memory: Memory,
+        seeds: Sequence[int],
+        image_tokens: Float[AnyArray, "n m e"] | None = None,
+    ) -> Float[Array, "n 2 c h w"]:
         """Latents of one pair per caption. Each has its own seed, so that a shot is the same alone and in a batch (up to
-        rounding). Guidance drops the caption only: both branches see the memory (as STAGE's release does)."""
+        rounding). Guidance drops the caption only: both branches see the memory (as STAGE's release does). image_tokens: for
+        recipes that have them, see `recipes.step2.Given`."""
         shape = (2, *memory.latents.shape[2:])
         noise = jnp.stack([jax.random.normal(jax.random.key(seed), shape) for seed in seeds])
         guidance = self.step2.sampling["guidance"] if self.guidance is None else self.guidance
-        captions, empty = self.captions(captions), self.captions([""])
-        return self._sample(noise, captions, empty, memory, self.step2.solver(self.steps), guidance_scale(guidance))
+        captions, empty = (Given(self.captions(texts), memory, image_tokens) for texts in (captions, [""]))
+        return self._sample(noise, captions, empty, self.step2.solver(self.steps), guidance_scale(guidance))
+
+    def programs(self) -> int:
+        """How many programs were compiled so far: one per number of shots at once, whatever is remembered."""
+        return self._sample._cache_size()
 
     @functools.cached_property
     def _sample(self):
-        def model(pair, timestep, conditions):
-            return pair_velocity(self.step2.dit(pair_sequence(pair, timestep, *conditions)))
+        return jax.jit(functools.partial(sampled_pairs, self.step2))
 
-        def sample(noise, caption, empty, memory, solver, scale):
-            velocity = guided_velocity(model, (caption, memory), (empty, memory), scale)
-            return denoise(velocity, noise, solver)
 
-        return jax.jit(sample)
+def sampled_pairs(
+    step2: Denoiser, noise: Float[Array, "n 2 c h w"], given: Given, empty: Given, solver: Solver, scale: Scale
+) -> Float[Array, "n 2 c h w"]:
+    """Latents of pairs, for use inside the caller's `jax.jit`. empty: `given` with the empty caption."""
+    height, width = step2.dit.config.kernels[0][1:]
+    rescale = functools.partial(norm_rescaled, axis=2, patch=(height, width)) if step2.sampling.get("rescale") else None
+
+    def model(pair: Float[Array, "b 2 c h w"], timestep: Float[Array, " b"], given: Given) -> Float[Array, "b 2 c h w"]:
+        return pair_velocity(step2.dit(pair_sequence(pair, timestep, given, step2.recipe)), step2.recipe)
+
+    return denoise(guided_velocity(model, given, empty, scale, rescale), noise, solver)

@@ -1,20 +1,19 @@
 """The multi-shot memory pack (STAGE, equation 1): what the model sees of earlier pairs.
 
-The previous end frame comes in full. All other earlier frames are ranked, and the j-th gets 1/2^j of a frame's area, so
-that together they never reach one frame, however long the story is. The paper ranks by CLIP similarity and does not say
-to what; here a frame is ranked by the characters and the place that it shares with the new shot (our choice: they are
-known exactly from the script).
+All earlier frames are ranked, and the less relevant one is, the smaller it gets (`recipes.packing`), so that the pack has a
+fixed budget however long the story is. The paper ranks by CLIP similarity and does not say to what; by default a frame is
+ranked by the characters and the place that it shares with the new shot (our choice: they are known exactly from the script).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from stage_jax.recipes.step2_config import STEP2Config
 from stage_jax.story.types import Scene, Shot
 
 HINTS = 4
@@ -43,8 +42,8 @@ def bank_frames(shots: Sequence[tuple[Scene, Shot]]) -> list[BankFrame]:
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """One place of the pack. frame: index into the bank. hints: HINTS values, 0 or 1. score: its `relevance`. why: in words,
-    for the board."""
+    """One place of the pack. frame: index into the bank. hints: HINTS values, 0 or 1. score: what it was ranked by. why: in
+    words, for the board."""
 
     frame: int
     hints: tuple[float, ...]
@@ -52,40 +51,39 @@ class Slot:
     why: str
 
 
-def slot_sizes(height: int, width: int) -> tuple[tuple[int, int], ...]:
-    """Latent sizes of the ranked slots for frames of `height` x `width` latents: sides times 2^(-j/2), rounded to even, as
-    the paper's areas 1/2^j. Frames under 2x2 latents are left out, and those that would bring the sum to a whole frame."""
-    sizes: list[tuple[int, int]] = []
-    used, j = 0, 1
-    while min(height, width) * 2 ** (-j / 2) >= 2 - 1e-9:
-        size = tuple(max(2, 2 * round(side * 2 ** (-j / 2) / 2)) for side in (height, width))
-        if used + math.prod(size) < height * width:
-            sizes.append(size)
-            used += math.prod(size)
-        j += 1
-    return tuple(sizes)
+def pack(
+    bank: Sequence[BankFrame],
+    characters: Sequence[str],
+    location: str,
+    recipe: STEP2Config,
+    places: int,
+    scores: Float[np.ndarray, " n"] | None = None,
+) -> tuple[Slot, ...]:
+    """The frames that take the first of `places`: the previous end frame if the recipe has it, then anchors, then by rank.
 
-
-def pack(bank: Sequence[BankFrame], characters: Sequence[str], location: str, slots: int) -> tuple[Slot, ...]:
-    """The previous end frame, then up to `slots` ranked ones. `characters` are those that the new shot names, in that order;
-    the first appearance of each stands before all others, in the order of naming."""
-    if not bank:
+    bank: in the order of time. characters: those that the new shot names, in that order; anchors are the first appearances of
+    each, in the order of naming. scores: the relevance of every frame of the bank (`recipes.ranking`); None: what it shares
+    with the shot. Of frames as relevant as each other the newer shot's comes first."""
+    if not bank or not places:
         return ()
-    ends = [i for i, frame in enumerate(bank) if frame.end]
-    previous = max(ends, key=lambda i: bank[i].shot)
-    first = {name: a for name in characters if (a := first_appearance(bank, name)) is not None}
-    anchors = list(dict.fromkeys(a for a in first.values() if a != previous))
-    rest = [i for i in range(len(bank)) if i != previous and i not in anchors]
-    rest.sort(key=lambda i: (-relevance(bank[i], characters, location), -bank[i].shot, bank[i].end))
-    order = (anchors + rest)[:slots]
-    introduced = [[name for name in characters if first.get(name) == i] for i in order]
-    reasons = ["previous end frame"]
-    reasons += [reason(bank[i], new, characters, location) for i, new in zip(order, introduced, strict=True)]
-    chosen = (previous, *order)
-    return tuple(
-        Slot(i, hints(bank[i], characters, location), relevance(bank[i], characters, location), why)
-        for i, why in zip(chosen, reasons, strict=True)
-    )
+    kept = [i for i, frame in enumerate(bank) if frame.end or not recipe.ends]
+    previous = max((i for i in kept if bank[i].end), key=lambda i: bank[i].shot)
+    leading = [previous] if recipe.previous else []
+    first = {name: a for name in characters if (a := first_appearance(bank, name, kept)) is not None} if recipe.anchors else {}
+    anchors = list(dict.fromkeys(a for a in first.values() if a not in leading))
+    relevances = [relevance(frame, characters, location) for frame in bank] if scores is None else scores
+    rest = [i for i in kept if i not in leading and i not in anchors]
+    rest.sort(key=lambda i: (-relevances[i], -bank[i].shot, bank[i].end))
+    order = (leading + anchors + rest)[:places]
+
+    def why(i: int) -> str:
+        if i in leading:
+            return "previous end frame"
+        introduced = [name for name in characters if first.get(name) == i]
+        rest = "most recent of the rest" if scores is None else f"ranked by {recipe.ranking.replace('_', ' ')}"
+        return reason(bank[i], introduced, characters, location) or rest
+
+    return tuple(Slot(i, hints(bank[i], characters, location), float(relevances[i]), why(i)) for i in order)
 
 
 def fill_slots(
@@ -99,9 +97,9 @@ def fill_slots(
     return latents, valid, hinted
 
 
-def first_appearance(bank: Sequence[BankFrame], name: str) -> int | None:
-    """The earliest frame that shows a character; None if it has not appeared."""
-    showing = [i for i, frame in enumerate(bank) if name in frame.characters]
+def first_appearance(bank: Sequence[BankFrame], name: str, kept: Sequence[int]) -> int | None:
+    """The earliest of the frames `kept` that shows a character; None if it has not appeared."""
+    showing = [i for i in kept if name in bank[i].characters]
     return min(showing, key=lambda i: (bank[i].shot, bank[i].end), default=None)
 
 
@@ -123,9 +121,10 @@ def same_place(frame: BankFrame, location: str) -> bool:
 
 
 def reason(frame: BankFrame, introduced: Sequence[str], characters: Sequence[str], location: str) -> str:
-    """Why a frame is in the pack. `introduced`: those of `characters` who appear here for the first time."""
+    """What a frame has in common with a shot; may be empty. `introduced`: those of `characters` who appear here for the first
+    time."""
     shown = [name for name in characters if name in frame.characters and name not in introduced]
     parts = [f"{verb} {', '.join(names)}" for verb, names in (("first shows", introduced), ("shows", shown)) if names]
     if same_place(frame, location):
         parts.append("same place")
-    return ", ".join(parts) or "most recent of the rest"
+    return ", ".join(parts)

@@ -23,7 +23,7 @@ class Pair:
 class MemoryEntry:
     """One earlier frame in a shot's memory pack.
 
-    `rank` counts from 0, the previous end frame; `area` is its share of a whole frame's tokens, `tokens` how many those are;
+    `rank` counts from 0, the most relevant; `area` is its share of a whole frame's tokens, `tokens` how many those are;
     `score` is what it was ranked by; `why` is for people.
     """
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_pipeline.cache import Latents
+from data_pipeline.cache import Latents, Pictures, Texts
 from data_pipeline.shots import ShotSource, clip_examples, pair_examples
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.recipes.memory import HINTS, bank_frames, pack
+from stage_jax.recipes.step2_config import TINY, STEP2Config
 from stage_jax.story.types import Character, Location, Scene, Shot, Story
 
 WORDS = ("one", "two", "three", "four", "five")
@@ -47,7 +48,7 @@ def test_caption_pair_and_history_belong_together(source: ShotSource):
         shots, index = source.shots[which], row - first
         np.testing.assert_array_equal(example["ids"], [2 + WORDS.index(shots[index][1].description), 1, 0])
         np.testing.assert_array_equal(example["mask"], [1, 1, 0])
-        chosen = pack(bank_frames(shots[:index]), shots[index][1].characters, shots[index][0].location, SLOTS - 1)
+        chosen = pack(bank_frames(shots[:index]), shots[index][1].characters, shots[index][0].location, TINY, SLOTS)
         seen = example["memory_latents"][example["memory_valid"]][:, 0, 0, 0]
         np.testing.assert_array_equal(seen, [2 * first + slot.frame for slot in chosen])
         hints = [slot.hints for slot in chosen] + [(0.0,) * HINTS] * (SLOTS - len(chosen))
@@ -114,3 +115,32 @@ def test_clips_come_with_their_condition():
             np.testing.assert_array_equal(example["condition"], latents[row, 1])
             assert example["ids"][0] == (1 if dropout else 2 + row)
             assert example["clip"].dtype == np.float32
+
+
+def test_a_frame_of_the_pair_is_hidden_now_and_then(source: ShotSource):
+    """Never both; and nothing else about the examples changes."""
+    plain, some = drawn(source, 200), drawn(source, 200, frame=0.5)
+    shown = np.stack([example.pop("shown") for example in some])
+    assert shown.any(1).all() and 0.35 < (~shown).any(1).mean() < 0.65 and 0.3 < (~shown)[(~shown).any(1), 0].mean() < 0.7
+    assert all((a["pair"] == b["pair"]).all() and a.keys() == b.keys() for a, b in zip(plain, some, strict=True))
+
+
+def test_other_recipes_get_their_ranking_their_captions_and_the_tokens_of_the_previous_end_frame():
+    """Frames of shot k look like angle k of a circle (end frames a little further), the text of shot k like angle k - 2."""
+    stories, count = (story(WORDS),), len(WORDS)
+    latents = np.arange(2 * count, dtype=np.float16).reshape(count, 2, 1, 1, 1) + 1
+    angles = np.arange(count)[:, None] + np.array([0, 0.1])
+    circle = np.stack([np.cos(angles / 4), np.sin(angles / 4)], -1).astype(np.float16)
+    tokens = 10 * np.arange(count, dtype=np.float16)[:, None, None] + np.zeros((1, 3, 4), np.float16)
+    seen = Pictures(circle, np.roll(circle[:, 0], 2, axis=0), tokens)
+    embedded = np.arange(count + 1, dtype=np.float16)[:, None, None] + np.zeros((1, 2, 3), np.float16)
+    recipe = STEP2Config(ranking="clip_text", anchors=False, previous=False, image_tokens=True)
+    source = ShotSource(Latents(stories, (0,), latents), Texts(embedded, np.ones((count + 1, 2), int)), recipe, seen)
+    example = source.memory(0, 4, [True] * 4, 3)
+    np.testing.assert_array_equal(example["memory_latents"][:, 0, 0, 0], [5, 6, 4])  # frames of shot 2, then the end of 1
+    assert example["image_tokens"].shape == (3, 4) and (example["image_tokens"] == 30).all()
+    assert not source.memory(0, 0, [], 3)["image_tokens"].any()
+    assert (source.caption(0, 3, False)["caption"] == 3).all() and (source.caption(0, 3, True)["caption"] == count).all()
+    assert set(pair_examples(source, 3, KEEP, 0)[0]) == {
+        "pair", "caption", "memory_latents", "memory_valid", "memory_hints", "image_tokens",
+    }  # fmt: skip

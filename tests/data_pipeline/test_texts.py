@@ -27,7 +27,7 @@ def model(folder: Path, seed: int, length: int = LENGTH) -> UMT5Encoder:
     """Writes a random text encoder and the toy's tokenizer into a model folder."""
     tokenizer = WordTokenizer(vocabulary()[2:], length)
     config = UMT5Config(
-        vocabulary=tokenizer.size, dim=8, attention_dim=8, ffn_dim=8, heads=2, layers=1, scan_layers=False
+        vocabulary=tokenizer.size, dim=8, attention_dim=8, ffn_dim=8, heads=2, layers=1
     )
     encoder = UMT5Encoder(config, nnx.Rngs(seed))
     write_part(folder, "umt5", config, flat_params(encoder))

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from stage_jax.errors import InputError
+from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.board import check_words, draw_board, given_board, seed_of
 from stage_jax.generate.clips import ClipSampler, fill_board
 from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.models.dit import DiTConfig
-from stage_jax.recipes.step2 import Memory, memory_slots
+from stage_jax.recipes.packing import memory_sizes
+from stage_jax.recipes.step2 import Memory
+from stage_jax.recipes.step2_config import TINY
 from stage_jax.story.board import Board, Pair
 from stage_jax.story.types import Shot
 from stage_jax.weights.folder import read_part, write_part
@@ -97,7 +100,7 @@ def test_seeds():
 def test_a_shot_is_the_same_alone_and_in_a_batch(sampler: PairSampler):
     rng = np.random.default_rng(0)
     side = SIDE // sizes.VAE.spatial_stride
-    slots = memory_slots(side, side)
+    slots = len(memory_sizes(TINY, side, side))
     memory = Memory(
         rng.standard_normal((2, slots, 16, side, side), dtype=np.float32),
         np.array([[True] * slots, [True] + [False] * (slots - 1)]),
@@ -109,9 +112,57 @@ def test_a_shot_is_the_same_alone_and_in_a_batch(sampler: PairSampler):
     np.testing.assert_allclose(together[1], alone[0], atol=1e-4)
 
 
+def test_one_program_for_stories_of_2_and_200_shots(models: Models, sampler: PairSampler, board: Board):
+    """Whatever is remembered, the arrays have the same shapes."""
+    scene, shot = next(make_story().shots())
+    before = sampler.programs()
+    for count in (1, 199):
+        bank = Bank(make_story(), models.latent_shape())
+        for number in range(count):
+            bank.add(scene, shot, np.full((2, *models.latent_shape()), number, np.float32))
+        chosen = bank.pack(scene, shot)
+        assert [slot.frame for slot in chosen[:2]] == [2 * count - 1, 0]
+        sampler(["mia walks left"], stack_memory([bank], [chosen]), [0])
+    assert sampler.programs() == before
+
+
+def test_guidance_is_brought_to_the_norm_of_the_caption_s_branch(models: Models):
+    """Token by token, where a model's folder asks for it."""
+    side = SIDE // sizes.VAE.spatial_stride
+    memory = stack_memory([Bank(make_story(), models.latent_shape())], [()])
+    sampling = dict(models.step2.sampling) | {"rescale": True}
+    draw = [
+        PairSampler(dataclasses.replace(models.step2, sampling=how), models.captions, steps=1, guidance=g)
+        for how, g in ((sampling, 3.0), (models.step2.sampling, 1.0))
+    ]
+    noise = np.asarray(jax.random.normal(jax.random.key(4), (2, *models.latent_shape())))
+    moved = [np.asarray(sampler(["mia walks left"], memory, [4]))[0] - noise for sampler in draw]  # one Euler step
+    norms = [np.sqrt((m.reshape(2, -1, side // 2, 2, side // 2, 2) ** 2).sum((1, 3, 5))) for m in moved]
+    np.testing.assert_allclose(norms[0], norms[1], rtol=1e-3)
+    assert np.abs(moved[0] - moved[1]).max() > 1e-3
+
+
+def test_a_recipe_is_read_with_its_model_and_held_against_it(tmp_path: Path):
+    folder = write_models(tmp_path / "model")
+    config, params = read_part(folder, "step2", DiTConfig)
+    how = SAMPLING | {"size": list(SAMPLING["size"])}
+    told = {"recipe": {"packing": "off", "timing": True}, "solver": "stage"}
+    write_part(folder, "step2", config, params, sampling=how | told)
+    read = load_models(folder, fill=False).step2
+    assert read.recipe == dataclasses.replace(TINY, packing="off", timing=True) and float(read.solver().sigmas[-1]) < 0.021
+    for recipe, message in (
+        ({"packing": "big"}, "sampling.recipe.packing: found 'big', expected one of 'paper', 'release', 'off'"),
+        ({"hints": False}, "recipe.hints: found False for 20 input channels, expected 16"),
+        ({"image_tokens": True}, "recipe.image_tokens: found True, but the model has none"),
+    ):
+        write_part(folder, "step2", config, params, sampling=how | {"recipe": recipe})
+        with pytest.raises(InputError, match=message):
+            load_models(folder, fill=False)
+
+
 def test_guidance_drops_the_caption_only(models: Models):
     side = SIDE // sizes.VAE.spatial_stride
-    slots = memory_slots(side, side)
+    slots = len(memory_sizes(TINY, side, side))
     latents = jax.random.normal(jax.random.key(0), (1, slots, 16, side, side))
     memory = Memory(latents, jnp.ones((1, slots), bool), jnp.zeros((1, slots, 4)))
     draw = {g: PairSampler(models.step2, models.captions, steps=1, guidance=g) for g in (0.0, 1.0, 3.0)}

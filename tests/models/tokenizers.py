@@ -1,11 +1,11 @@
-"""A tokenizer of umT5's kind with a few pieces."""
+"""Tokenizers of umT5's and of CLIP's kind with a few pieces."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
-from tokenizers.models import Unigram
+from tokenizers.models import Unigram, WordLevel
 
 MARKS = ("<pad>", "</s>", "<unk>")
 PIECES = ("▁", "▁a", "▁red", "▁bear", "▁walk", "s", "&", ".", "▁猫", "r", "e", "d")
@@ -19,6 +19,19 @@ def write_pieces(folder: Path, *, ends: bool = True) -> Path:
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     if ends:
         tokenizer.post_processor = processors.TemplateProcessing(single=["$A", "</s>"], special_tokens=[("</s>", 1)])
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def write_clip_words(folder: Path, words: tuple[str, ...], *, starts: bool = True) -> Path:
+    """A folder with a `tokenizer.json` of words, by XLM-RoBERTa's marks: <s> 0, <pad> 1, </s> 2, <unk> 3. starts: texts begin
+    with a mark."""
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(("<s>", "<pad>", "</s>", "<unk>", *words))}, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    single = ["<s>", "$A", "</s>"] if starts else ["$A", "</s>"]
+    marks = [("<s>", 0), ("</s>", 2)] if starts else [("</s>", 2)]
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=marks)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder

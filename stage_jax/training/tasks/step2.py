@@ -26,8 +26,9 @@ from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Encoder, zero_padding
 from stage_jax.models.work import Work, dit_work
 from stage_jax.progress import Progress
-from stage_jax.recipes.memory import slot_sizes
-from stage_jax.recipes.step2 import Memory, memory_slots, pair_sequence, pair_velocity
+from stage_jax.recipes.packing import memory_sizes
+from stage_jax.recipes.step2 import Given, Memory, pair_sequence, pair_velocity
+from stage_jax.recipes.step2_config import TINY
 from stage_jax.sampling.noise_levels import NoiseLevels
 from stage_jax.sampling.schedule import TIMESTEPS
 from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules
@@ -78,7 +79,7 @@ class STEP2Task:
         with Progress() as progress:
             report = functools.partial(progress.step, "encoding stories")
             cache = open_latents(Path(data.dir), split, "pairs", Path(self.config.vae), progress=report)
-        slots = memory_slots(*cache.latents.shape[-2:])
+        slots = len(memory_sizes(TINY, *cache.latents.shape[-2:]))
         pairs = pair_examples(ShotSource(cache, self.tokenizer), slots, dropout, seed, data.get("history"))
         return Stream(batches(pairs, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
 
@@ -94,8 +95,8 @@ class STEP2Task:
         memory = Memory(examples["memory_latents"], examples["memory_valid"], examples["memory_hints"])
         caption, memory = jax.tree.map(lambda rows: repeated(rows, copies), (caption, memory))
         pair, sigma, target = noised_rows(examples["pair"], examples)
-        sequence = pair_sequence(pair, TIMESTEPS * sigma, caption, memory)
-        velocity = pair_velocity(with_params(self.dit, part_of(params, DIT))(sequence))
+        sequence = pair_sequence(pair, TIMESTEPS * sigma, Given(caption, memory), TINY)
+        velocity = pair_velocity(with_params(self.dit, part_of(params, DIT))(sequence), TINY)
         error = velocity_error(velocity, target)
         high = sigma > 0.9
         return row_means(error, copies), {"loss_high_noise": ((error * high).sum(), high.sum())}
@@ -103,7 +104,7 @@ class STEP2Task:
     def work(self, batch: dict[str, Array]) -> Work:
         """The DiT's; the text encoder's is small beside it."""
         height, width = batch["pair"].shape[-2:]
-        cells = sum(rows * columns for rows, columns in (*3 * [(height, width)], *slot_sizes(height, width)))
+        cells = sum(rows * columns for rows, columns in (*2 * [(height, width)], *memory_sizes(TINY, height, width)))
         return dit_work(self.sizes, self.config.copies * len(batch["pair"]), cells // math.prod(self.sizes.kernels[0]))
 
     def export(self, params: Params, folder: Path) -> None:

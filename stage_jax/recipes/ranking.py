@@ -1,0 +1,46 @@
+"""How relevant earlier frames are to a new shot: one score per frame, higher is more relevant.
+
+CLIP embeddings need not be normalised. What the script alone tells ("story") is in `recipes.memory`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from stage_jax.recipes.step2_config import Ranking
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What can be compared of n earlier frames. pictures: their CLIP embeddings, text: that of the new shot's description;
+    None where no ranking by CLIP asks for them."""
+
+    latents: Float[np.ndarray, "n c h w"]
+    pictures: Float[np.ndarray, "n d"] | None = None
+    text: Float[np.ndarray, " d"] | None = None
+
+
+def similarity(frames: Float[np.ndarray, "n *rest"], to: Float[np.ndarray, "*rest"]) -> Float[np.ndarray, " n"]:
+    """Cosines, in float64; 0 where either is all zeros."""
+    rows, one = np.asarray(frames, np.float64).reshape(len(frames), -1), np.asarray(to, np.float64).ravel()
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(one)
+    return rows @ one / np.where(norms > 0, norms, 1)
+
+
+def relevance_by(ranking: Ranking, evidence: Evidence) -> Float[np.ndarray, " n"] | None:
+    """The scores of frames in the order of time, of which the last is the previous end frame; None for "story".
+
+    ValueError if there are no embeddings for a ranking by CLIP."""
+    if ranking == "story" or not len(evidence.latents):
+        return None
+    if ranking == "recency":
+        return np.arange(len(evidence.latents), dtype=np.float64)
+    if ranking == "latent":
+        return similarity(evidence.latents, evidence.latents[-1])
+    query = evidence.text if ranking == "clip_text" else None if evidence.pictures is None else evidence.pictures[-1]
+    if evidence.pictures is None or query is None:
+        raise ValueError(f"ranking {ranking!r}: found no CLIP embeddings, expected those of all earlier frames")
+    return similarity(evidence.pictures, query)
