@@ -1,4 +1,4 @@
-"""`stage bench wan` and `stage bench data`: measured ratios against a peer, on this machine."""
+"""`stage bench wan|data|board`: measured ratios, against a peer or of a shot late in a story, on this machine."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, help="for wan.json and wan.png")
     parser.set_defaults(run=run_wan)
     _add_data(kinds)
+    _add_board(kinds)
 
 
 def _add_data(kinds: argparse._SubParsersAction) -> None:
@@ -41,6 +42,44 @@ def _add_data(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="for data.json")
     parser.set_defaults(run=run_data)
+
+
+def _add_board(kinds: argparse._SubParsersAction) -> None:
+    parser = kinds.add_parser(
+        "board",
+        help="a shot early and late in a story, with every memory packing",
+        description="Times shot 5 and shot 200 of a board in turns, for the packings paper, release and off.",
+    )
+    parser.add_argument("--model", metavar="DIR", type=Path, help="model folder (default: the tiny one shipped)")
+    parser.add_argument("--caption", metavar="TEXT", default="Mia walks left.", help="of all shots (%(default)s)")
+    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="for board.json")
+    parser.set_defaults(run=run_board)
+
+
+def run_board(args: argparse.Namespace, unknown: list[str]) -> None:
+    refuse(unknown)
+    from importlib import resources
+
+    from stage_jax import files
+    from stage_jax.bench.boards import SHOTS, bench_boards
+    from stage_jax.film.make import TINY
+    from stage_jax.generate.models import load_models
+
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+    models = load_models(args.model or Path(str(resources.files("stage_jax") / TINY)), fill=False)
+    with Progress() as progress:
+        costs = bench_boards(models, args.caption, rounds=args.rounds, progress=progress.step)
+    names = "".join(f"{f'shot {n}':>12s}" for n in SHOTS)
+    print(f"{'packing':10s}{'pair':>8s}{'memory':>8s}{names}{'ratio':>8s}{'programs':>10s}")
+    for cost in costs:
+        times = "".join(f"{statistics.median(cost.seconds[n]):10.3f} s" for n in SHOTS)
+        tokens = f"{cost.pair_tokens:8d}{cost.memory_tokens:8d}"
+        print(f"{cost.packing:10s}{tokens}{times}{cost.late_to_early():8.3f}{cost.programs:10d}")
+    print(f"tokens of pair and memory; medians of {args.rounds} rounds, the ratio of a round's two times")
+    if args.out:
+        files.write_text(args.out / "board.json", json.dumps([dataclasses.asdict(cost) for cost in costs], indent=1) + "\n")
 
 
 def run_data(args: argparse.Namespace, unknown: list[str]) -> None:
