@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from data_pipeline.records import RecordSource, toy_example
+from data_pipeline.records import RecordSource
 from data_pipeline.toy_cinema import render, world
 from stage_jax.errors import InputError
+from stage_jax.evaluation.levels import Level, level_named
+from stage_jax.evaluation.levels import Story as ToyStory
 from stage_jax.story.types import Scene, Shot, Story, story_from_json
 
 Progress = Callable[[str, int, int], None]  # label, done, total
 EMPTY = "{}"  # the truth of a record of which nothing is known
+LONG = 10_000_000  # where the seeds of long stories begin, beyond those of records
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,7 +31,7 @@ class HeldOut:
 
     index: int
     story: Story
-    toy: world.ToyStory
+    toy: ToyStory
     stills: UInt8[np.ndarray, "shots kept h w 3"]
     clips: UInt8[np.ndarray, "shots frames h w 3"]
 
@@ -65,29 +68,47 @@ def held_out(records: RecordSource, count: int, shots: int = 1) -> list[HeldOut]
         if record["truth"] == EMPTY:
             raise InputError(f"{records.directory}: story {index} has no truth, expected records of `stage data toy`")
         if record["shots"] >= shots:
-            where = f"{records.directory}, story {index}"
-            n, size = record["shots"], record["frames"].shape[1:]
-            found.append(
-                HeldOut(
-                    index,
-                    story_from_json(json.loads(record["story"]), where),
-                    world.from_truth(json.loads(record["truth"])),
-                    record["frames"].reshape(n, -1, *size),
-                    record["clips"].reshape(n, len(record["clips"]) // n, *size),
-                )
-            )
+            found.append(_held(index, record, level_of_records(records), f"{records.directory}, story {index}"))
     return found
+
+
+def long_stories(records: RecordSource, count: int, shots: int) -> list[HeldOut]:
+    """`count` stories of exactly so many shots, which the level's own need not have; of the same split, without clips."""
+    level, about, shape = level_of_records(records), records.metadata["about"], records.metadata
+    found = []
+    for index in range(count):
+        story = level.draw(about["seed"] + LONG + index, records.split, shots)
+        example = level.example(story, False, shape["interior"], shape["height"])
+        record = {field.name: getattr(example, field.name) for field in dataclasses.fields(example)}
+        found.append(_held(LONG + index, record, level, f"story {index} of {shots} shots"))
+    return found
+
+
+def level_of_records(records: RecordSource) -> Level:
+    """InputError on records that are no toy stories."""
+    return level_named(records.metadata["about"].get("level", "none"), records.directory)
+
+
+def _held(index: int, record: Mapping[str, Any], level: Level, where: str) -> HeldOut:
+    n, size = record["shots"], record["frames"].shape[1:]
+    return HeldOut(
+        index,
+        story_from_json(json.loads(record["story"]), where),
+        level.from_truth(json.loads(record["truth"])),
+        record["frames"].reshape(n, -1, *size),
+        record["clips"].reshape(n, len(record["clips"]) // n, *size),
+    )
 
 
 def _endless(records: RecordSource) -> Iterator[Mapping[str, Any]]:
     """The records, then what would stand after them."""
     yield from records
     about, shape = records.metadata["about"], records.metadata
-    level = world.LEVELS[about["level"]]
+    level = level_of_records(records)
     index = len(records)
     while True:
-        story = world.random_story(about["seed"] + index, level, records.split)
-        example = toy_example(story, bool(shape["clip_frames"]), shape["interior"], shape["height"])
+        story = level.draw(about["seed"] + index, records.split, None)
+        example = level.example(story, bool(shape["clip_frames"]), shape["interior"], shape["height"])
         yield {field.name: getattr(example, field.name) for field in dataclasses.fields(example)}
         index += 1
 

@@ -11,15 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from data_pipeline.toy_cinema.scores import ATTRIBUTES, POSITION, Outcome, story_outcomes, summary
+from data_pipeline.toy_cinema.scores import POSITION, Outcome
 from stage_jax.evaluation.batches import mapped, row_batches
 from stage_jax.evaluation.figures import Figure, mean_figure
 from stage_jax.evaluation.held_out import HeldOut, Progress, shot_seed
 from stage_jax.evaluation.history import History, examples, memory_of, no_memory
+from stage_jax.evaluation.levels import EASY, Level, level_of
 from stage_jax.evaluation.vae import STILLS, still_reconstructions
 from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.models import PictureCodec
 from stage_jax.recipes.step2 import Memory
+from stage_jax.recipes.step2_config import TINY, STEP2Config
+from stage_jax.recipes.step2_text import story_texts
 
 BATCH = 50
 Sampler = Callable[[Sequence[str], Memory, Sequence[int]], Float[Array, "n 2 c h w"] | Float[np.ndarray, "n 2 c h w"]]
@@ -60,6 +63,7 @@ def roll_out(
     *,
     seed: int = 0,
     batch: int = BATCH,
+    recipe: STEP2Config = TINY,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Pictures]:
     """The pairs of stories of equal length, in lockstep; each remembers what it drew itself, as a board does.
@@ -72,11 +76,12 @@ def roll_out(
     groups = row_batches(len(stories), batch)
     for number, (rows, used) in enumerate(groups):
         group = [stories[row] for row in rows]
-        banks = [Bank(held.story, latent_shape) for held in group]
+        banks = [Bank(held.story, latent_shape, recipe) for held in group]
+        texts = [story_texts(held.story, recipe) for held in group]
         for i in range(count):
             shots = [held.shots[i] for held in group]
             packs = [bank.pack(*shot) for bank, shot in zip(banks, shots, strict=True)]
-            captions = [shot.description for _, shot in shots]
+            captions = [lines[i] for lines in texts]
             memory = stack_memory(banks, packs)
             pairs = np.asarray(sampler(captions, memory, [shot_seed(seed, held.index, i) for held in group]))
             for bank, shot, pair in zip(banks, shots, pairs, strict=True):
@@ -106,7 +111,7 @@ def read_boards(
     """The probe's reading of every pair, compared with the truth, by story."""
     found = {}
     for done, (held, pictures) in enumerate(zip(stories, boards, strict=True), 1):
-        found[held.index] = story_outcomes(held.toy, pictures)
+        found[held.index] = level_of(held.toy).outcomes(held.toy, pictures)
         if progress:
             progress(done, len(stories))
     return found
@@ -123,16 +128,17 @@ def attribute_figures(
     ceiling: Outcomes | None = None,
     ceiling_pictures: Outcomes | None = None,
     shot: int | None = None,
+    level: Level = EASY,
 ) -> list[Figure]:
     """A figure for each attribute. ceiling: the reading of the VAE's reconstructions; ceiling_pictures: of the true pairs."""
     kept = {story: recalled(outcomes, shot) for story, outcomes in read.items()}
     beside = {
-        name: summary(o for found in (outcomes or {}).values() for o in recalled(found, shot))
+        name: level.summary(o for found in (outcomes or {}).values() for o in recalled(found, shot))
         for name, outcomes in (("ceiling", ceiling), ("ceiling_pictures", ceiling_pictures))
     }
-    scores = summary(o for found in kept.values() for o in found)
+    scores = level.summary(o for found in kept.values() for o in found)
     figures = []
-    for attribute in ATTRIBUTES:
+    for attribute in level.attributes:
         rows = [(story, o.error) for story, found in kept.items() for o in found if o.attribute == attribute]
         if not rows:
             continue

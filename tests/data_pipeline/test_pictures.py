@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -35,7 +36,8 @@ EVERYTHING = STEP2Config(ranking="clip_text", image_tokens=True)
 def test_what_the_cache_holds_and_what_a_board_sees(tmp_path: Path):
     write_toy_records(tmp_path / "toy", {"train": 1}, size=16, clips=False)
     model = drawn(nnx.eval_shape(lambda: CLIP(CONFIG, nnx.Rngs(0))))
-    write_part(tmp_path / "model", "clip", CONFIG, flat_params(model))
+    params = jax.tree.map(jnp.asarray, flat_params(model))
+    write_part(tmp_path / "model", "clip", CONFIG, params)
     write_clip_words(tmp_path / "model" / "clip_tokenizer", WORDS)
     found = open_pictures(tmp_path / "toy", "train", tmp_path / "model", EVERYTHING)
     (record,) = open_records(tmp_path / "toy", "train")
@@ -57,7 +59,7 @@ def test_what_the_cache_holds_and_what_a_board_sees(tmp_path: Path):
     assert again.texts.size == again.tokens.size == 0
     assert open_pictures(tmp_path / "toy", "train", tmp_path / "model", TINY) is None
     assert read_clip_for(TINY, tmp_path / "model") is None
-    write_part(tmp_path / "model", "clip", CONFIG, jax.tree.map(lambda x: x + 1, flat_params(model)))
+    write_part(tmp_path / "model", "clip", CONFIG, jax.tree.map(lambda x: x + 1, params))
     with pytest.raises(InputError, match="made by the clip"):
         open_pictures(tmp_path / "toy", "train", tmp_path / "model", EVERYTHING)
 
