@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import stage_jax
-from stage_jax.cli import bench, board, convert, data, export, film, parity, sweep, train, video
+from stage_jax.cli import bench, board, convert, data, direct, export, film, parity, sweep, train, video
 from stage_jax.errors import InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -47,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="stage", description="A story goes in, a film comes out.")
     parser.add_argument("--version", action="version", version=f"stage {stage_jax.__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
-    for verb in (film, board, video, train, sweep, data, convert, export, parity, bench):
+    for verb in (film, board, direct, video, train, sweep, data, convert, export, parity, bench):
         verb.add_parser(verbs)
     return parser
 

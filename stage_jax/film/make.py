@@ -29,6 +29,7 @@ from stage_jax.models.piece_tokenizer import Tokenizer
 from stage_jax.story.board import Board
 from stage_jax.story.pairs import read_pairs
 from stage_jax.story.readers import read_story
+from stage_jax.story.refiner import Refine, refine_board
 from stage_jax.story.types import Shot, Story, story_to_json
 
 TINY = "assets/tiny"
@@ -53,11 +54,13 @@ def make_film(
     seed: int = 0,
     steps: int | None = None,
     guidance: float | None = None,
+    refine: Refine | None = None,
 ) -> Board:
     """Makes a film of a story in the folder `out` and returns its board, clips included.
 
     model, step2: model folders, the shipped tiny one by default. pairs: a folder of given start and end frames; then nothing
-    is drawn. steps, guidance: override the models' own. InputError on anything wrong with what was given, before anything is
+    is drawn. steps, guidance: override the models' own. refine: writes the clip prompts that the story lacks, from
+    the pairs. InputError on anything wrong with what was given, before anything is
     written. What is left out of the story goes to `progress` as warnings."""
     story = read_story(story_path)
     given = None if pairs is None else read_pairs(pairs, story)
@@ -77,6 +80,8 @@ def make_film(
             board = draw_board(models, story, seed, sampler=drawing, progress=report("pairs"))
         else:
             board = given_board(story, given, seed, tuple(models.filler.sampling["size"]))
+        if refine is not None:
+            board = refine_board(board, refine, progress=report("prompts"))
         board = fill_board(board, ClipSampler(models, steps), progress=report("clips"))
         write_board(board, staging, dict(models.hashes), {"seed": seed, "sampling": sampling(models, steps, guidance)})
     return board

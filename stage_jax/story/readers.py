@@ -27,7 +27,7 @@ def read_story(path: str | Path, captions: bool = True) -> Story:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"{path}: found a file called '*{path.suffix}', expected *.json or *.fountain")
-    story = reader(_text_of(path), str(path))
+    story = reader(read_text(path), str(path))
     _check_pictures(story, path)
     return story
 
@@ -39,8 +39,8 @@ def _from_json(text: str, file: str, captions: bool) -> Story:
     return from_vistorybench(value, file) if is_vistorybench(value) else story_from_json(value, file, captions)
 
 
-def _text_of(path: Path) -> str:
-    """The file as text, its byte order mark removed."""
+def read_text(path: Path) -> str:
+    """The file as text, its byte order mark removed. InputError, naming the line, for what is no text in UTF-8."""
     try:
         with open(path, "rb") as file:
             data = file.read(LARGEST_FILE + 1)
@@ -88,8 +88,7 @@ def _parsed(text: str, file: str) -> Any:
 def _check_pictures(story: Story, path: Path) -> None:
     """Every picture that the story names is a file in its folder, links followed."""
     folder = path.parent.resolve()
-    named = [reference for character in story.characters for reference in character.references]
-    named += [frame.image for _, shot in story.shots() for frame in (shot.start, shot.end) if frame.image]
+    named = story.pictures()
     outside = [name for name in named if not (folder / name).resolve().is_relative_to(folder)]
     if outside:
         raise InputError(f"{path}: the picture {shortened(outside[0])} leads out of {folder}, expected one inside")

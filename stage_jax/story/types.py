@@ -94,6 +94,11 @@ class Story:
             for shot in scene.shots:
                 yield scene, shot
 
+    def pictures(self) -> list[str]:
+        """All pictures that the story names, relative to its folder."""
+        references = [reference for character in self.characters for reference in character.references]
+        return references + [frame.image for _, shot in self.shots() for frame in (shot.start, shot.end) if frame.image]
+
     def shot_name(self, scene: Scene, shot: Shot) -> str:
         """What the shot's files are called, such as SC01_SH010."""
         return f"{scene.id}_{shot.id}"

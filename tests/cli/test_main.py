@@ -16,6 +16,7 @@ import stage_jax
 from stage_jax.cli import main as cli
 from stage_jax.errors import InputError
 from stage_jax.progress import Progress
+from stage_jax.story.refiner import refine_by_model, refine_by_rules
 
 FILM = Path(__file__).parents[1] / "data" / "big_buck_bunny_160x90.mp4"
 
@@ -50,12 +51,16 @@ def test_film_calls_make_film(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["film", "a.json", "--out=o", *flags.split()]) == 0
     assert cli.main(["film", "a.json", "--out=o", "--pairs", "p"]) == 0
     assert [args[:-1] for args, _ in calls] == [(Path("a.fountain"), Path("out")), *[(Path("a.json"), Path("o"))] * 2]
-    optional = ("model", "step2", "pairs", "seed", "steps", "guidance")
+    optional = ("model", "step2", "pairs", "seed", "steps", "guidance", "refine")
     assert [options for _, options in calls] == [
-        dict(zip(optional, (None, None, None, 0, None, None), strict=True)),
-        dict(zip(optional, (Path("m"), Path("s"), None, 7, 5, 2.5), strict=True)),
-        dict(zip(optional, (None, None, Path("p"), 0, None, None), strict=True)),
+        dict(zip(optional, (None, None, None, 0, None, None, None), strict=True)),
+        dict(zip(optional, (Path("m"), Path("s"), None, 7, 5, 2.5, None), strict=True)),
+        dict(zip(optional, (None, None, Path("p"), 0, None, None, None), strict=True)),
     ]
+    for flags, expected in (("rules", refine_by_rules), ("http://h/v1 --llm eye", None)):
+        assert cli.main(["film", "a.json", "--out=o", "--refine", *flags.split()]) == 0
+        refine = calls[-1][1]["refine"]
+        assert refine is expected or (refine.func is refine_by_model and refine.keywords["endpoint"].model == "eye")
     assert all(isinstance(args[-1], Progress) for args, _ in calls)
 
 
@@ -70,6 +75,8 @@ WRONG = [
     (["film", "a.json", "--out", "o", "--guidance", "nan"], "argument --guidance: found 'nan', expected a number"),
     (["film", "a.json", "--out", "o", "--pairs", "p", "--guidance", "3"], "--guidance: found with --pairs"),
     (["film", "a.json", "--out", "o", "--guid", "3"], "unknown arguments: --guid 3"),
+    (["film", "a.json", "--out", "o", "--refine", "rule"], "rule: expected an endpoint such as http://localhost"),
+    (["film", "a.json", "--out", "o", "--llm", "m"], "--llm: found without an endpoint, expected with --refine URL"),
     (["film", "a.json", "b.json", "--out", "o"], "unknown arguments: b.json"),
     (["data", "toy", "--out", "o", "--config.a=3"], "unknown arguments: --config.a=3"),
     (["data", "toy", "--out", "o", "--level", "hard"], "argument --level: invalid choice: 'hard'"),
