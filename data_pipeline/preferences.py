@@ -9,7 +9,7 @@ import grain
 import numpy as np
 
 from data_pipeline.cache import Latents
-from data_pipeline.loader import examples
+from data_pipeline.loader import Examples
 from data_pipeline.shots import Batch, ShotSource, pair_example
 from stage_jax.errors import InputError
 
@@ -36,7 +36,7 @@ def interior_preferences(
     less than two frames a shot."""
     if interior.latents.shape[1] < 2:
         raise InputError(f"preferences: found {interior.latents.shape[1]} interior frames a shot, expected 2 or more")
-    return examples(source, seed, functools.partial(_interior, source, interior, slots, dropout, longest))
+    return Examples(source, seed, functools.partial(_interior, source, interior, slots, dropout, longest))
 
 
 def given_preferences(
@@ -44,7 +44,7 @@ def given_preferences(
 ) -> grain.MapDataset:
     """Those that the records hold: of a broken cut, or by people (ConStoryBoard-HP). Shapes as `interior_preferences`."""
     pick = functools.partial(_given, source, rejected, slots, dropout, longest)
-    return examples(Preferences(source, rejected), seed, pick)
+    return Examples(Preferences(source, rejected), seed, pick)
 
 
 def _interior(

@@ -13,7 +13,7 @@ from collections import defaultdict
 import grain
 import numpy as np
 
-from data_pipeline.loader import examples
+from data_pipeline.loader import Examples
 from data_pipeline.shots import Batch, ShotSource
 from stage_jax.story.types import Story
 
@@ -59,7 +59,7 @@ def role_examples(
     frames [shots, C, h, w] (start frames), frames_valid [shots], ids and mask [shots, L]; references [references, C, h, w],
     references_valid; shows [shots, references], which role is on which frame. What is absent is zero, at the end. dropout:
     `caption` puts the empty caption in all places, `references` leaves all of them out (the branches of guidance)."""
-    return examples(roles, seed, functools.partial(_board, roles, shots, references, dropout))
+    return Examples(roles, seed, functools.partial(_board, roles, shots, references, dropout))
 
 
 def _board(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipeline.cache import Latents, Pictures, Texts
-from data_pipeline.loader import examples
+from data_pipeline.loader import Examples
 from stage_jax.models.piece_tokenizer import Tokenizer
 from stage_jax.recipes.memory import bank_frames, fill_slots, pack
 from stage_jax.recipes.ranking import Evidence, relevance_by
@@ -90,12 +90,12 @@ def pair_examples(
     dropout: `caption` puts the empty caption in its place, `history` hides all memory, `pair` hides each earlier shot, `frame`,
     where it is named, hides one of the two frames, so that the model can also be asked for one frame alone. longest: the
     history is the last 0 to `longest` shots, each number as often (STAGE does not say; 5 is its demo's); None: all of them."""
-    return examples(source, seed, functools.partial(pair_example, source, slots, dropout, longest))
+    return Examples(source, seed, functools.partial(pair_example, source, slots, dropout, longest))
 
 
 def clip_examples(source: ShotSource, caption_dropout: float, seed: int) -> grain.MapDataset:
     """clip and condition [C, t, h, w], ids and mask [L]."""
-    return examples(source, seed, functools.partial(_clip, source, caption_dropout))
+    return Examples(source, seed, functools.partial(_clip, source, caption_dropout))
 
 
 def pair_example(

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from data_pipeline.cache import Latents
-from data_pipeline.loader import examples
+from data_pipeline.loader import Examples
 from data_pipeline.shots import Batch, ShotSource
 
 REAL, COPY, OTHER = 0, 1, 2
@@ -54,7 +54,7 @@ def triplet_examples(
 
     source: of clips. copies: the latents of kind `altered` of the same records."""
     pick = functools.partial(_triplet, source, copies, inflation, caption_dropout)
-    return examples(SecondShots(source), seed, pick)
+    return Examples(SecondShots(source), seed, pick)
 
 
 def _triplet(

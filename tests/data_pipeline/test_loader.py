@@ -6,7 +6,7 @@ import grain
 import numpy as np
 import pytest
 
-from data_pipeline.loader import WHOLE, Bucket, Share, batches, bucketed, clip_windows, examples, mirrored, stills
+from data_pipeline.loader import WHOLE, Bucket, Examples, Share, batches, bucketed, clip_windows, mirrored, stills
 from stage_jax.errors import InputError
 
 LENGTH, STORIES = 6, 5
@@ -57,7 +57,7 @@ def test_a_stream_goes_on_where_its_state_stood():
 
 
 def test_every_epoch_has_all_records_in_another_order_with_other_draws():
-    drawn = examples(Records(), 0, lambda record, rng: (int(record["frames"][0, 0, 0, 0]), int(rng.integers(1 << 30))))
+    drawn = Examples(Records(), 0, lambda record, rng: (int(record["frames"][0, 0, 0, 0]), int(rng.integers(1 << 30))))
     epochs = [[drawn[i] for i in range(e * STORIES, (e + 1) * STORIES)] for e in range(4)]
     orders = [tuple(story for story, _ in epoch) for epoch in epochs]
     assert all(sorted(order) == [0, 40, 80, 120, 160] for order in orders) and len(set(orders)) > 1
@@ -97,7 +97,7 @@ def test_mirrored_half_of_the_time():
 
 def numbers(count: int, seed: int = 0) -> grain.MapDataset:
     """Examples of (which of `count`, a random number)."""
-    return examples(range(count), seed, lambda item, rng: np.array([item, rng.integers(1 << 30)]))
+    return Examples(range(count), seed, lambda item, rng: np.array([item, rng.integers(1 << 30)]))
 
 
 @pytest.mark.smoke
@@ -120,8 +120,8 @@ def test_rows_that_cannot_be_shared_out():
 
 def bucketed_numbers(share: Share = WHOLE) -> grain.MapDataset:
     """Three times as many small examples as large ones, in batches of 4 and of 2."""
-    large = examples(range(100, 110), 1, lambda item, rng: np.full((2, 2), item))
-    small = examples(range(30), 2, lambda item, rng: np.full((1, 1), item))
+    large = Examples(range(100, 110), 1, lambda item, rng: np.full((2, 2), item))
+    small = Examples(range(30), 2, lambda item, rng: np.full((1, 1), item))
     return bucketed([Bucket(small, 30, 4), Bucket(large, 10, 2)], share)
 
 

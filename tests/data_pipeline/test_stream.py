@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipeline.loader import batches, examples
+from data_pipeline.loader import Examples, batches
 from data_pipeline.stream import Stream, onto
 from stage_jax.errors import InputError
 
@@ -34,7 +34,7 @@ def dataset(stop_at: int | None = None, how: int | None = None) -> grain.MapData
             os._exit(how)
         return np.array([item, rng.integers(1 << 30)])
 
-    return batches(examples(range(EPOCH), 0, pick), BATCH)
+    return batches(Examples(range(EPOCH), 0, pick), BATCH)
 
 
 def expected(steps: range) -> list[list[list[int]]]:
