@@ -18,6 +18,7 @@ CORE = [
     "clu>=0.0.12",
     "absl-py>=2.3",
     "av>=16",
+    "cloudpickle>=3",
     "fonttools>=4.60",
     "fpdf2>=2.8.9",
     "importlib_resources>=6",  # tensorflow-datasets needs it to read a builder's metadata and does not declare it

@@ -1,4 +1,4 @@
-"""What every test runs under: the CPU, parsed absl flags, and shapes and types checked at every call.
+"""What every test runs under: the CPU, and shapes and types checked at every call.
 
 The import hook has to stand before anything imports the packages: it makes jaxtyping and beartype check every annotated
 argument and result of `stage_jax` and `data_pipeline`, which the packages do not pay for outside the tests.
@@ -13,10 +13,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the probe's small products
 
 import jaxtyping
 import pytest
-from absl import flags
 
 jaxtyping.install_import_hook(["stage_jax", "data_pipeline"], "beartype.beartype")
-flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags, which no main() has parsed here
 
 # The small part of the suite that other Python versions run (`make smoke`), besides the tests that bear the mark themselves:
 # a little of every room, and what leans on packages whose versions differ between Pythons (jax, flax, av, numpy).

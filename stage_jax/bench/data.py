@@ -30,10 +30,9 @@ Report = Callable[[str, int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """stories of `size` pixels a side, of which the clip windows of `frames` frames are (with some hundreds only, Grain's
-    shuffle costs more than the rest of it); few: those that the training learns from; batch: windows; batches: a round.
-    ahead: batches that each worker may make ahead, ours through its queues; they are made while the other contender is at
-    work, and so have to be few beside those of a round."""
+    """stories of `size` pixels a side, of which the clip windows of `frames` frames are; few: those that the training learns
+    from; batch: windows; batches: a round. ahead: batches that each worker may make ahead; they are made while the other
+    contender is at work, and so have to be few beside those of a round."""
 
     stories: int = 1000
     few: int = 60

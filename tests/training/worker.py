@@ -16,7 +16,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import flags
 from ml_collections import ConfigDict
 from orbax.checkpoint._src.path import atomicity
 
@@ -29,7 +28,6 @@ def die() -> None:
 
 
 def main(config: str, workdir: str, result: str, kind: str = "", step: str = "") -> None:
-    flags.FLAGS.mark_as_parsed()
     small_zoo()
 
     def say(line: str) -> None:
