@@ -46,12 +46,14 @@ class _File:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Latents(OnDisk):
     """An opened cache. stories: in record order. first_shot: where each story's shots begin in `latents`. shot_rows: where
-    the latents are of preferences, the shot that each is of, counted through all stories."""
+    the latents are of preferences, the shot that each is of, counted through all stories. characters: where they are of
+    reference pictures, likewise the character."""
 
     stories: tuple[Story, ...]
     first_shot: tuple[int, ...]
     latents: Float16[np.ndarray, "entries n *rest"]
     shot_rows: tuple[int, ...] = ()
+    characters: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@
 | pairs | shots | start and end frame |
 | interior | shots | the interior frames, in order of time: what DPO's negatives are drawn from |
 | rejected | preferences | start and end frame of the pair that is rejected |
+| references | reference pictures | the picture |
 | clips | shots | the clip and its condition, [first, grey ..., last], as `recipes.wan` builds it |
 | altered | shots | the clip, altered as OneStory's shot inflation does it (`triplets.altered`) |
 """
@@ -33,10 +34,11 @@ from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
 from stage_jax.weights.folder import part_hash, read_part
 
-Kind = Literal["pairs", "interior", "rejected", "clips", "altered"]
+Kind = Literal["pairs", "interior", "rejected", "references", "clips", "altered"]
 Progress = Callable[[int, int], None]
 FRAMES = 68  # encoded at once: 68 stills or 4 clips; larger batches leave the processor's caches
-STILLS = ("pairs", "interior", "rejected")
+OF = {"rejected": "shot_rows", "references": "characters"}  # what the entries of a kind are of, if not shots, in the index
+STILLS = ("pairs", "interior", "rejected", "references")
 
 
 def open_latents(
@@ -51,8 +53,8 @@ def open_latents(
     made_by = {"vae": part_hash(model, "vae")}
     index = open_cache(folder, made_by, lambda building: _build(building, records, count, kind, model, progress))
     told = told_stories(folder, index, count)
-    rows = tuple(index.get("shot_rows", ()))
-    return Latents(told, tuple(index["first_shot"]), np.load(folder / "latents.npy", mmap_mode="r"), rows)
+    of = (tuple(index.get(name, ())) for name in OF.values())
+    return Latents(told, tuple(index["first_shot"]), np.load(folder / "latents.npy", mmap_mode="r"), *of)
 
 
 def _build(
@@ -61,21 +63,24 @@ def _build(
     config, params = read_part(model, "vae", VAEConfig)
     vae = nnx.eval_shape(lambda: VAE(config, nnx.Rngs(0)))
     encode = jax.jit(lambda params, video: with_params(vae, params).encode(video))
-    index: dict = {"stories": [], "first_shot": []} | ({"shot_rows": []} if kind == "rejected" else {})
-    shots = videos = 0
+    index: dict = {"stories": [], "first_shot": []} | ({OF[kind]: []} if kind in OF else {})
+    shots = characters = videos = 0
 
     def pictures() -> Iterator[np.ndarray]:
-        nonlocal shots, videos
+        nonlocal shots, characters, videos
         for i in range(count):
             record = records[i]
             index["stories"].append(json.loads(record["story"]))
             index["first_shot"].append(shots)
+            cast = len(index["stories"][-1].get("characters", ()))
             if kind == "rejected":
                 index["shot_rows"] += [shots + preference["shot"] for preference in json.loads(record["preferences"])]
+            if kind == "references":
+                index["characters"] += [characters + i for i in range(cast) for _ in range(len(record["references"]) // cast)]
             for video in _inputs(record, kind, shots):
                 videos += 1
                 yield video
-            shots += record["shots"]
+            shots, characters = shots + record["shots"], characters + cast
             if progress:
                 progress(i + 1, count)
 
@@ -88,15 +93,15 @@ def _build(
         raise InputError(f"{records.directory}: found no {kind} pictures in split {records.split!r}, expected some")
     joined = np.concatenate(latents)
     joined = joined[:, :, 0] if kind in STILLS else joined
-    entries = len(index["shot_rows"]) if kind == "rejected" else shots
+    entries = len(index[OF[kind]]) if kind in OF else shots
     np.save(folder / "latents.npy", joined.reshape(entries, videos // entries, *joined.shape[1:]))
     return index
 
 
 def _inputs(record: dict, kind: Kind, row: int) -> Iterator[np.ndarray]:
     """What is encoded of a story, each a still or a clip. row: of its first shot among all shots."""
-    if kind == "rejected":
-        yield from record["rejected"][:, None]
+    if kind in OF:
+        yield from record[kind][:, None]
         return
     for shot in range(record["shots"]):
         if kind in STILLS:

@@ -15,7 +15,7 @@ from flax import nnx
 
 from data_pipeline import latents
 from data_pipeline.latents import open_latents
-from data_pipeline.records import Shape, open_records, toy_example, write_records, write_toy_records
+from data_pipeline.records import Example, Shape, open_records, toy_example, write_records, write_toy_records
 from data_pipeline.toy_cinema import world
 from data_pipeline.triplets import altered
 from stage_jax.errors import InputError
@@ -102,11 +102,17 @@ def encoded(vae: VAE, pictures: np.ndarray) -> np.ndarray:
     return np.asarray(jax.jit(vae.encode)(jnp.asarray(pictures, jnp.float32) / 127.5 - 1))
 
 
-def test_interior_and_rejected_frames(place: Path, vae: VAE, tmp_path: Path):
-    """Those that a preference rejects are kept with the shot that each is of."""
+def cast(example: Example) -> list[dict]:
+    return json.loads(example.story)["characters"]
+
+
+def test_interior_and_rejected_frames_and_references(place: Path, vae: VAE, tmp_path: Path):
+    """Those that a preference rejects are kept with the shot that each is of, and references with the character."""
     first, second = (toy_example(world.random_story(seed), clips=False, size=16) for seed in (0, 1))
     worse = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
     told = dataclasses.replace(second, preferences='[{"shot": 2, "why": "a"}, {"shot": 0, "why": "b"}]', rejected=worse)
+    views = np.random.default_rng(1).integers(0, 256, (2 * len(cast(second)), 16, 16, 3), np.uint8)
+    told = dataclasses.replace(told, references=views)
     write_records(tmp_path / "toy", {"train": [first, told]}, Shape(16, 16, 2, 0), {})
     interior = open_latents(tmp_path / "toy", "train", "interior", place / "model")
     assert interior.latents.shape == (first.shots + second.shots, 2, 16, 4, 4) and interior.shot_rows == ()
@@ -115,6 +121,10 @@ def test_interior_and_rejected_frames(place: Path, vae: VAE, tmp_path: Path):
     rejected = open_latents(tmp_path / "toy", "train", "rejected", place / "model")
     assert rejected.shot_rows == (first.shots + 2, first.shots) and rejected.latents.shape == (2, 2, 16, 4, 4)
     np.testing.assert_allclose(rejected.latents[1], encoded(vae, worse[2:, None])[:, :, 0], atol=4e-3)
+    references = open_latents(tmp_path / "toy", "train", "references", place / "model")
+    assert references.characters == tuple(len(cast(first)) + i for i in range(len(cast(second))) for _ in range(2))
+    assert references.shot_rows == () and references.latents.shape == (len(views), 1, 16, 4, 4)
+    np.testing.assert_allclose(references.latents[1], encoded(vae, views[1:2, None])[:, :, 0], atol=4e-3)
     write_toy_records(tmp_path / "plain", {"train": 1}, size=16, clips=False)
     with pytest.raises(InputError, match="plain: found no rejected pictures in split 'train', expected some"):
         open_latents(tmp_path / "plain", "train", "rejected", place / "model")

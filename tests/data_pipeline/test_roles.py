@@ -1,15 +1,21 @@
-"""Boards with role references: the reference is of the right role and never of a shot on the board."""
+"""Boards with role references: of the right role and never of a shot on the board; masks are those of the records."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_pipeline.cache import Latents
+from data_pipeline.full_records import write_full_records
+from data_pipeline.records import open_records
 from data_pipeline.roles import RoleSource, role_examples
 from data_pipeline.shots import ShotSource
+from data_pipeline.toy_cinema.full.captions import vocabulary
 from stage_jax.models.tokenizer import WordTokenizer
-from stage_jax.story.types import Character, Scene, Shot, Story
+from stage_jax.story.types import Character, Scene, Shot, Story, story_from_json
 
 WORDS, KEEP = ("shot",), {"caption": 0.0, "references": 0.0}
 
@@ -74,3 +80,42 @@ def test_dropout(roles: RoleSource):
     assert 0.3 < np.mean([board["mask"][0].sum() == 1 for board in some]) < 0.7
     full = np.mean([board["references_valid"].any() for board in boards(roles)])
     assert 0.3 < np.mean([board["references_valid"].any() for board in some]) / full < 0.7
+
+
+def test_the_records_own_references_and_masks_are_taken(tmp_path: Path):
+    """The latents are numbers here: of reference pictures 1000 and their row. Masks are those of the records, cell by cell."""
+    write_full_records(tmp_path / "full", {"train": 2}, seed=23, clips=False, size=32)
+    records = open_records(tmp_path / "full", "train")
+    told = tuple(story_from_json(json.loads(record["story"]), "record") for record in records)
+    shots, cast = [record["shots"] for record in records], [len(story.characters) for story in told]
+    assert max(cast) > 1
+    pairs = np.zeros((sum(shots), 2, 1, 4, 4), np.float16)
+    views = np.broadcast_to(np.float16(1000 + np.arange(sum(cast)))[:, None, None, None, None], (sum(cast), 1, 1, 4, 4))
+    cache = Latents(told, (0, shots[0]), pairs)
+    source = ShotSource(cache, WordTokenizer(vocabulary()[2:], 2))
+    given = Latents(told, (0, shots[0]), views, characters=tuple(range(sum(cast))))
+    roles = RoleSource(source, given, open_records(tmp_path / "full", "train", ("masks",)))
+    for story in (0, 1):
+        names = [character.id for character in told[story].characters]
+        labels = records[story]["masks"].reshape(shots[story], 4, 32, 32)[:, :2]
+        for i, covered in enumerate(roles.covered(story, names).swapaxes(0, 1)):
+            expected = (labels == 1 + i).reshape(*labels.shape[:2], 4, 8, 4, 8).mean((3, 5))
+            np.testing.assert_allclose(covered, expected, atol=1e-6)
+            assert covered.max() > 0.5
+    dataset = role_examples(roles, 3, 2, KEEP, seed=0)
+    sizes = set()
+    for board in (dataset[i] for i in range(20)):
+        found = board["references"][board["references_valid"]][:, 0, 0, 0].astype(int) - 1000
+        story = int(found[0] >= cast[0])  # somebody is in every shot
+        assert set(found) <= set(range(story * cast[0], story * cast[0] + cast[story]))
+        assert (board["reference_masks"][: len(found)] == 1).all() and not board["reference_masks"][len(found) :].any()
+        for column in range(2):  # a role has a mask on just the frames that show it
+            np.testing.assert_array_equal(board["masks"][:, column].any((1, 2)), board["shows"][:, column])
+        sizes.add(len(found))
+    assert sizes == {1, 2}
+    seen = RoleSource(source, None, roles.records)  # without references: a frame of a shot, and the mask of that frame
+    name = told[0].characters[0].id
+    picture, mask = seen.reference(0, name, range(0), np.random.default_rng(0))
+    places = [i for i, (_, shot) in enumerate(told[0].shots()) if shot.characters == (name,)]
+    assert picture.shape == (1, 4, 4)
+    assert any((mask == frame).all() for place in places for frame in seen.covered(0, [name])[place, 0])
