@@ -24,6 +24,7 @@ CORE = [
     "importlib_resources>=6",  # tensorflow-datasets needs it to read a builder's metadata and does not declare it
     "jaxtyping>=0.3.3",
     "numpy>=2.1",
+    "opencv-python-headless>=4.12",
     "opentimelineio>=0.18.1",
     "otio-cmx3600-adapter>=1.0.0",
     "pillow>=12",

@@ -34,13 +34,25 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class Bars:
+    """Black bars round a picture, in pixels of the upright frame."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+
+@dataclass(frozen=True)
 class ShotRecord:
     """One line of shots.jsonl. Frames count from 0 in the film; `first_frame` and `last_frame` belong to the shot.
 
-    name: as its pictures are called, SC02_SH010: the first shot of the film's second story. Shots that are not kept have
-    names too. story: counted from 1. start_frame, end_frame, interior_frames: those written, none if it is not `kept`;
+    name: as its pictures are called, SC02_SH010: the first shot of the film's second story. Shots that are not kept
+    have names too. story: counted from 1. start_frame, end_frame, interior_frames: those written, none if it is not `kept`;
     `reason` says why it is not. transition: how the shot begins: "cut", "dissolve", "fade"; "" at the start of the film.
-    Frames of a dissolve or a fade belong to no shot. camera: None where nothing shows it.
+    Of a dissolve each shot has a half. bars: black ones round the picture, which are not in what is written. brightness and
+    sharpness, the standard deviation of the Laplacian, in grey levels of 255. motion: how far points of the picture move, in
+    its widths a second. camera: None where nothing shows it.
     """
 
     film: str
@@ -55,6 +67,10 @@ class ShotRecord:
     interior_frames: tuple[int, ...]
     transition: str
     camera: Camera | None
+    bars: Bars
+    brightness: float
+    sharpness: float
+    motion: float
     kept: bool
     reason: str
 

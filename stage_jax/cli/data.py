@@ -44,10 +44,15 @@ def _add_toy(kinds: argparse._SubParsersAction) -> None:
 
 def _add_ingest(kinds: argparse._SubParsersAction) -> None:
     parser = kinds.add_parser(
-        "ingest", help="the shots of a film", description="Finds a film's shots; writes shots.jsonl and their frames."
+        "ingest",
+        help="the shots of films",
+        description="Finds the shots of films; writes shots.jsonl and their frames. Run again, it does the films left.",
     )
-    parser.add_argument("film", metavar="FILM", type=Path)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder, or an earlier ingest's")
+    parser.add_argument("films", metavar="FILM", type=Path, nargs="+")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True,
+        help="a new folder, or an earlier ingest's; of several films each gets a folder of its name in it",
+    )  # fmt: skip
     parser.set_defaults(run=run_ingest)
 
 
@@ -120,13 +125,24 @@ def run_toy(args: argparse.Namespace, unknown: list[str]) -> None:
 
 def run_ingest(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
-    from data_pipeline.ingest.film import ingest
+    from data_pipeline.ingest.films import Failed, ingest_films
+    from data_pipeline.ingest.shots import FilmShots
+    from stage_jax.errors import InputError
 
     with Progress() as progress:
-        shots = ingest(args.film, args.out, lambda done, total: progress.step("frames", done, total))
-    for shot in shots:
-        taken = f"frames {shot.start_frame} and {shot.end_frame} taken" if shot.kept else shot.reason
-        print(f"{shot.name}  {shot.first_frame}-{shot.last_frame}  {taken}")
+
+        def told(result: FilmShots | Failed) -> None:
+            progress.say(result.reason if isinstance(result, Failed) else f"{result.folder}: {len(result.kept)} shots kept")
+
+        results = ingest_films(args.films, args.out, progress.step, told)
+    for result in results:
+        for shot in () if isinstance(result, Failed) else result.shots:
+            taken = f"frames {shot.start_frame} and {shot.end_frame} taken" if shot.kept else shot.reason
+            film = f"{result.folder.name}  " if len(results) > 1 else ""
+            print(f"{film}{shot.name}  {shot.first_frame}-{shot.last_frame}  {taken}")
+    failed = [str(result.film) for result in results if isinstance(result, Failed)]
+    if failed:
+        raise InputError(f"{len(failed)} of {len(results)} films were passed over: {', '.join(failed)}")
 
 
 def run_show(args: argparse.Namespace, unknown: list[str]) -> None:

@@ -13,12 +13,11 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from scenedetect.detectors import AdaptiveDetector
 
-from data_pipeline.ingest import film as module
-from data_pipeline.ingest.film import detection_picture, ingest
-from data_pipeline.ingest.shots import FilmShots, ShotRecord, read_shots
+from data_pipeline.ingest.film import ingest_film
+from data_pipeline.ingest.shots import Bars, FilmShots, ShotRecord, read_shots
 from stage_jax import files
+from stage_jax.cli.main import main
 from stage_jax.errors import InputError
 from stage_jax.story.pairs import read_pairs
 from stage_jax.story.types import Scene, Shot, Story
@@ -28,14 +27,15 @@ SHOTS = [(0, 282), (283, 375), (376, 550), (551, 719)]
 
 
 def make_film(path: Path, shots: Sequence[tuple[Sequence[int], int]], rate: int = 12, size: int = 64) -> None:
-    """A film of plain colours: (colour, frames) for each shot; a white square moves in each."""
+    """A film of plain colours: (colour, frames) for each shot; a white square moves in each that is not nearly black."""
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "10", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = size, size, "yuv444p"
         for colour, frames in shots:
             for i in range(frames):
                 picture = np.full((size, size, 3), colour, np.uint8)
-                picture[8:16, i % 40 : i % 40 + 8] = 255
+                if max(colour) > 9:
+                    picture[8:16, i % 40 : i % 40 + 8] = 255
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
@@ -49,31 +49,39 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def ingest(film: Path, out: Path) -> list[ShotRecord]:
+    return list(ingest_film(film, out).shots)
+
+
 @pytest.fixture(scope="module")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ShotRecord], list[tuple[int, int]]]:
-    seen: list[tuple[int, int]] = []
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ShotRecord], list[tuple[str, int, int]]]:
+    seen: list[tuple[str, int, int]] = []
     out = tmp_path_factory.mktemp("ingest") / "new" / "out"
-    return out, ingest(FILM, out, lambda done, total: seen.append((done, total))), seen
+    return out, list(ingest_film(FILM, out, lambda *step: seen.append(step)).shots), seen
 
 
 def test_the_four_shots_of_a_real_film(ingested: tuple) -> None:
+    """It begins with a fade-in, whose frames are in the first shot and are not taken; one shot tilts, one comes nearer."""
     out, records, seen = ingested
     assert [(r.first_frame, r.last_frame) for r in records] == SHOTS
-    assert [(r.start_frame, r.end_frame) for r in records] == [(first + 2, last - 2) for first, last in SHOTS]
+    assert [(r.start_frame, r.end_frame) for r in records] == [(50, 280), (285, 373), (378, 548), (553, 717)]
+    assert all(r.start_frame < r.interior_frames[0] < r.interior_frames[1] < r.end_frame for r in records)
+    assert [r.camera.words for r in records] == ["tilt down", "static", "static", "zoom in"]
+    assert [r.transition for r in records] == ["fade", "cut", "cut", "cut"] and {r.bars for r in records} == {Bars()}
     assert read_shots(out) == FilmShots(out, tuple(records))
     lines = [json.loads(line) for line in (out / "shots.jsonl").read_text().splitlines()]
     assert lines[1]["film"] == FILM.name and lines[1]["kept"] is True and lines[1]["index"] == 1
     assert lines[1]["name"] == "SC01_SH020" and lines[1]["story"] == 1
-    assert seen == [(n, 720) for n in range(1, 721)]
+    assert seen == [("frames", n, 720) for n in range(1, 721)] + [("pictures", n, 16) for n in range(1, 17)]
 
 
 def test_the_frames_written_are_those_named(ingested: tuple) -> None:
     out, records, _ = ingested
-    frames = decoded(FILM)
+    frames, film = decoded(FILM), FilmShots(out, tuple(records))
     for record in records:
-        for which, index in (("start", record.start_frame), ("end", record.end_frame)):
-            picture = np.asarray(Image.open(out / f"{record.name}_{which}.png"))
-            assert np.array_equal(picture, frames[index])
+        taken = (record.start_frame, *record.interior_frames, record.end_frame)
+        for path, index in zip(film.pictures(record), taken, strict=True):
+            assert np.array_equal(np.asarray(Image.open(path)), frames[index])
 
 
 def test_a_story_takes_them_as_pairs(ingested: tuple) -> None:
@@ -82,51 +90,67 @@ def test_a_story_takes_them_as_pairs(ingested: tuple) -> None:
     assert [pair.start.shape for pair in pairs.values()] == [(90, 160, 3)] * 4
 
 
-def test_the_thresholds_have_room_on_both_sides() -> None:
-    """The same cuts are found with thresholds from far under to far over those used: nothing here is fitted."""
-    with av.open(str(FILM)) as container:
-        pictures = [detection_picture(frame) for frame in container.decode(video=0)]
-    for ratio, least in ((3, 8), (3, 70), (10, 15), (70, 8), (70, 70)):
-        detector = AdaptiveDetector(ratio, min_scene_len=12, window_width=2, min_content_val=least, luma_only=True)
-        times = [module.FrameTimecode(i, fps=24.0) for i in range(len(pictures))]
-        cuts = [cut for pair in zip(times, pictures, strict=True) for cut in detector.process_frame(*pair)]
-        assert [cut.frame_num for cut in cuts] == [283, 376, 551]
-
-
 def test_cuts_between_colours_of_one_brightness_are_found(tmp_path: Path) -> None:
     make_film(tmp_path / "a.mp4", [((200, 0, 0), 20), ((0, 0, 200), 20), ((0, 200, 0), 20)])
     records = ingest(tmp_path / "a.mp4", tmp_path / "out")
     assert [(r.first_frame, r.last_frame) for r in records] == [(0, 19), (20, 39), (40, 59)]
 
 
-def test_short_shots_are_listed_and_not_kept(tmp_path: Path) -> None:
-    make_film(tmp_path / "a.mp4", [((90, 0, 0), 24), ((0, 200, 0), 11), ((0, 0, 90), 12)])
+def test_what_is_dropped_is_listed_with_the_reason(tmp_path: Path) -> None:
+    red, green, black = (90, 0, 0), (0, 200, 0), (0, 0, 9)
+    make_film(tmp_path / "a.mp4", [(red, 24), (green, 11), ((0, 0, 200), 12), (black, 13), (red, 24)])
     records = ingest(tmp_path / "a.mp4", tmp_path / "out")
-    taken = [(r.kept, r.start_frame, r.end_frame) for r in records]
-    assert taken == [(True, 2, 21), (False, None, None), (True, 37, 44)]
-    assert "shorter than 1 s" in records[1].reason and records[0].reason == ""
-    pictures = [f"SC01_SH0{n}0_{which}.png" for n in (1, 3) for which in ("end", "start")]
-    assert names(tmp_path / "out") == [*pictures, "shots.jsonl"]
+    taken = [(r.kept, r.start_frame, r.end_frame, r.reason) for r in records]
+    assert taken == [
+        (True, 2, 21, ""),
+        (False, None, None, "shorter than 1 s, or than 8 frames"),
+        (True, 37, 44, ""),
+        (False, None, None, "nearly black"),
+        (False, None, None, "the same as shot 0"),
+    ]
+    pictures = {path.name for record in records if record.kept for path in FilmShots(tmp_path, ()).pictures(record)}
+    assert set(names(tmp_path / "out")) == {*pictures, "film.json", "shots.jsonl"} and len(pictures) == 8
 
 
 def test_at_few_frames_a_second_start_and_end_differ(tmp_path: Path) -> None:
-    make_film(tmp_path / "a.mp4", [((90, 0, 0), 5)], rate=2)
+    make_film(tmp_path / "a.mp4", [((90, 0, 0), 7)], rate=2)
     (record,) = ingest(tmp_path / "a.mp4", tmp_path / "out")
-    assert not record.kept and "6 frames" in record.reason
+    assert not record.kept and "8 frames" in record.reason
 
 
 def test_an_earlier_ingest_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     make_film(tmp_path / "a.mp4", [((90, 0, 0), 20), ((0, 90, 0), 20)])
     make_film(tmp_path / "b.mp4", [((90, 0, 0), 20)])
     ingest(tmp_path / "a.mp4", tmp_path / "out")
-    ingest(tmp_path / "b.mp4", tmp_path / "out")
-    assert names(tmp_path / "out") == ["SC01_SH010_end.png", "SC01_SH010_start.png", "shots.jsonl"]
+    (record,) = ingest(tmp_path / "b.mp4", tmp_path / "out")
+    assert {path.name for path in FilmShots(tmp_path, ()).pictures(record)} < set(names(tmp_path / "out"))
+    assert len(names(tmp_path / "out")) == 6
     (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert ingest(tmp_path / "b.mp4", tmp_path / "out") == [record]  # the same film is not done again
     with pytest.raises(InputError, match=r"out: found notes.txt in it, expected an empty folder or an earlier ingest"):
-        ingest(tmp_path / "b.mp4", tmp_path / "out")
+        ingest(tmp_path / "a.mp4", tmp_path / "out")
     assert names(tmp_path) == ["a.mp4", "b.mp4", "out"] and "notes.txt" in names(tmp_path / "out")
     with pytest.raises(InputError, match=r"a.mp4: found a file"):
         ingest(tmp_path / "b.mp4", tmp_path / "a.mp4")
+
+
+def test_many_films_and_one_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    make_film(tmp_path / "a.mp4", [((90, 0, 0), 20)])
+    make_film(tmp_path / "b.mkv", [((0, 90, 0), 20)])
+    (tmp_path / "bad.mp4").write_text("no film")
+    (tmp_path / "out" / ".b.x.partial").mkdir(parents=True)  # what a killed run leaves
+    films = [str(tmp_path / name) for name in ("a.mp4", "bad.mp4", "b.mkv")]
+    assert main(["data", "ingest", *films, "--out", str(tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [f"{name}  SC01_SH010  0-19  frames 2 and 17 taken" for name in "ab"]
+    assert f"{tmp_path / 'bad.mp4'}: not a film" in captured.err
+    assert captured.err.splitlines()[-1].endswith(f"1 of 3 films were passed over: {tmp_path / 'bad.mp4'}")
+    assert names(tmp_path / "out") == ["a", "b"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    assert main(["data", "ingest", *films[::2], "--out", str(tmp_path / "out")]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    assert main(["data", "ingest", films[0], str(tmp_path / "A.mkv"), "--out", str(tmp_path / "out")]) == 2
+    assert "expected films of different names" in capsys.readouterr().err
 
 
 def spoiled(kind: str, folder: Path) -> Path:

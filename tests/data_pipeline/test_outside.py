@@ -11,7 +11,7 @@ from PIL import Image
 
 from data_pipeline.constoryboard import ANNOTATIONS, constoryboard_sources, open_constoryboard
 from data_pipeline.film_folder import film_sources
-from data_pipeline.ingest.shots import Camera, ShotRecord, write_shots
+from data_pipeline.ingest.shots import Bars, Camera, ShotRecord, write_shots
 from data_pipeline.outside import nearest_size
 from data_pipeline.records import open_records
 from stage_jax.cli.main import main
@@ -148,10 +148,8 @@ def ingest_like(folder: Path) -> Path:
     for index, kept in enumerate((True, False, True, True)):
         name = "SC02_SH010" if index == 3 else f"SC01_SH0{10 * (index + 1)}"
         taken = (2, 20) if kept else (None, None)
-        camera = Camera("pan", "left", 0.2)
-        shots.append(
-            ShotRecord("a.mp4", index, 1 + index // 3, name, 0, 22, 1.5, *taken, (), "", camera, kept, "")
-        )
+        measured = (Camera("pan", "left", 0.2), Bars(), 90.0, 9.0, 0.2)
+        shots.append(ShotRecord("a.mp4", index, 1 + index // 3, name, 0, 22, 1.5, *taken, (), "", *measured, kept, ""))
         if kept:
             for which, grey in (("start", 50), ("end", 60)):
                 picture(folder / f"{name}_{which}.png", grey + index)
