@@ -1,6 +1,6 @@
 """Models on this machine, from folders, by transformers' pipelines: the extra `torch`.
 
-Folders hold safetensors; pickled weights are refused, code in the folder is not run, and nothing is downloaded.
+Folders hold safetensors; pickled weights are refused, and code in the folder is not run.
 """
 
 from __future__ import annotations
@@ -52,12 +52,10 @@ def pipeline(task: str, folder: Path) -> Any:
     try:
         import transformers
 
-        return transformers.pipeline(
-            task, model=str(folder), trust_remote_code=False, model_kwargs={"use_safetensors": True, "local_files_only": True}
-        )
+        return transformers.pipeline(task, model=str(folder), trust_remote_code=False, model_kwargs={"use_safetensors": True})
     except ImportError as error:
         raise InputError(f"{folder}: cannot be run ({error}): install stage_jax[torch]") from None
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:  # what transformers raises of other folders
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{folder}: not a model for {task} ({reason})") from None
 

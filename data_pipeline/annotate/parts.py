@@ -8,13 +8,17 @@ from pathlib import Path
 
 from data_pipeline.annotate.asking import Asker
 from data_pipeline.annotate.captioner import Captioner
+from data_pipeline.annotate.detectors import Faces, Watermark
 from data_pipeline.annotate.endpoint import Endpoint, Format, read_key
 from data_pipeline.annotate.local_model import LocalModel
 from data_pipeline.annotate.rewrite import Referential
+from data_pipeline.annotate.roles import read_roles
+from data_pipeline.annotate.scores import Filtered, Scored, Scorer
 from data_pipeline.annotate.side_table import SideTable, read_side_table
 from data_pipeline.annotate.side_texts import Subtitles, Texts
 from data_pipeline.annotate.told import Annotator
 from stage_jax.errors import InputError
+from stage_jax.story.schema import near
 
 TABLES = (".csv", ".json", ".jsonl")
 
@@ -24,7 +28,9 @@ class Asked:
     """What a person asks for; a value that can be sent to other machines, on which the paths are then to be found.
 
     captions: tables, .srt files, folders of .txt files. dialogue: .srt files or folders of them. endpoint, vlm: where captions
-    that are missing come from. key_env: the environment variable with the endpoint's key."""
+    that are missing come from. key_env: the environment variable with the endpoint's key. roles: files of who appears where.
+    aesthetic: a head for the model folder `clip`; watermark, faces: folders of transformers. least, most: scores, by their
+    names, that a shot must have to stay in the story."""
 
     captions: tuple[Path, ...] = ()
     dialogue: tuple[Path, ...] = ()
@@ -37,6 +43,13 @@ class Asked:
     workers: int = 8
     vlm: Path | None = None
     referential: bool = False
+    roles: tuple[Path, ...] = ()
+    aesthetic: Path | None = None
+    clip: Path | None = None
+    watermark: Path | None = None
+    faces: Path | None = None
+    least: tuple[tuple[str, float], ...] = ()
+    most: tuple[tuple[str, float], ...] = ()
 
 
 def open_parts(asked: Asked, kept: Path) -> list[Annotator]:
@@ -44,6 +57,7 @@ def open_parts(asked: Asked, kept: Path) -> list[Annotator]:
     for what cannot be read or does not go together."""
     parts: list[Annotator] = [_captions(path) for path in asked.captions]
     parts += [Subtitles(path, "dialogue") for path in asked.dialogue]
+    parts += [read_roles(path) for path in asked.roles]
     asker = _asker(asked, kept)
     if asker is not None:
         parts.append(Captioner(asker, asked.workers))
@@ -51,7 +65,15 @@ def open_parts(asked: Asked, kept: Path) -> list[Annotator]:
         if asker is None:
             raise InputError("referential captions: found no model to write them, expected an endpoint or a folder of one")
         parts.append(Referential(asker, asked.workers))
-    return parts
+    scorers = _scorers(asked)
+    parts += [Scored(scorer) for scorer in scorers]
+    names = [scorer.name for scorer in scorers]
+    for name, _ in (*asked.least, *asked.most):
+        if name not in names:
+            raise InputError(
+                f"limit of {name!r}: found no such score, expected {near(name, names) if names else 'scores first'}"
+            )
+    return [*parts, Filtered(dict(asked.least), dict(asked.most))] if asked.least or asked.most else parts
 
 
 def tables(parts: Sequence[Annotator]) -> list[SideTable]:
@@ -62,6 +84,19 @@ def _captions(path: Path) -> Annotator:
     if path.suffix in TABLES:
         return read_side_table(path)
     return Subtitles(path, "description") if path.suffix == ".srt" else Texts(path)
+
+
+def _scorers(asked: Asked) -> list[Scorer]:
+    scorers: list[Scorer] = []
+    if asked.aesthetic is not None:
+        if asked.clip is None:
+            raise InputError(f"{asked.aesthetic}: found no model folder, expected that of the CLIP that it belongs to")
+        from data_pipeline.annotate.aesthetic import Aesthetic  # the only part that needs JAX
+
+        scorers.append(Aesthetic(asked.aesthetic, asked.clip))
+    if asked.watermark is not None:
+        scorers.append(Watermark(asked.watermark))
+    return scorers if asked.faces is None else [*scorers, Faces(asked.faces)]
 
 
 def _asker(asked: Asked, kept: Path) -> Asker | None:

@@ -35,6 +35,7 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--dialogue", metavar="PATH", type=Path, action="append", default=[], help="a .srt file, or a folder of FILM.srt"
     )
+    files.add_argument("--roles", metavar="FILE", type=Path, action="append", default=[], help="a .json of who appears where")
     model = parser.add_argument_group("from a model that sees pictures, for what is still missing")
     model.add_argument(
         "--endpoint", metavar="URL", default="", help="an OpenAI-compatible one, such as http://localhost:8000/v1"
@@ -50,7 +51,25 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--workers", metavar="N", type=whole(1, 256), default=8, help="questions asked at once (8)")
     model.add_argument("--vlm", metavar="DIR", type=Path, help="a transformers folder instead of an endpoint (extra `torch`)")
     model.add_argument("--referential", action="store_true", help="write captions anew so that they refer to the shot before")
+    scores = parser.add_argument_group("scores, by weights that you have")
+    scores.add_argument("--aesthetic", metavar="FILE", type=Path, help="a linear head on CLIP's embeddings, in safetensors")
+    scores.add_argument("--clip", metavar="DIR", type=Path, help="the model folder with the CLIP of that head")
+    scores.add_argument("--watermark", metavar="DIR", type=Path, help="a transformers classifier (extra `torch`)")
+    scores.add_argument("--faces", metavar="DIR", type=Path, help="a transformers detector (extra `torch`)")
+    for name, side in (("least", "below"), ("most", "above")):
+        scores.add_argument(
+            f"--{name}", metavar="SCORE=N", type=_limit, action="append", default=[],
+            help=f"leave out shots {side} it, such as {'aesthetic=4.5' if name == 'least' else 'watermark=.5'}",
+        )  # fmt: skip
     model.add_argument("--kept", metavar="DIR", type=Path, help="where models' answers are kept (DIR/answers)")
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a score and a number, such as aesthetic=4.5") from None
 
 
 def asked_of(args: argparse.Namespace) -> Asked:
@@ -60,7 +79,8 @@ def asked_of(args: argparse.Namespace) -> Asked:
     return Asked(
         captions=tuple(args.captions), dialogue=tuple(args.dialogue), endpoint=args.endpoint, model=args.model,
         key_env=args.key_env, answers=args.answers, seconds=float(args.timeout), attempts=args.attempts,
-        workers=args.workers, vlm=args.vlm, referential=args.referential,
+        workers=args.workers, vlm=args.vlm, referential=args.referential, roles=tuple(args.roles), aesthetic=args.aesthetic,
+        clip=args.clip, watermark=args.watermark, faces=args.faces, least=tuple(args.least), most=tuple(args.most),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from data_pipeline.annotate.endpoint import Endpoint
 from data_pipeline.annotate.film import annotate_film
 from data_pipeline.annotate.model import ModelError, Question
 from data_pipeline.annotate.rewrite import Referential
+from data_pipeline.annotate.roles import read_roles
 from data_pipeline.annotate.side_table import read_side_table
 from data_pipeline.annotate.side_texts import Subtitles, Texts, read_srt
 from data_pipeline.film_folder import film_sources
@@ -267,3 +269,35 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: py
     assert "none of its 1 rows names a shot here" in capsys.readouterr().err
     assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--referential"]) == 2
     assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--endpoint", "http://h/v1"]) == 2
+
+
+def test_roles(tmp_path: Path) -> None:
+    """A film's story has the characters that its shots name; what the file gets wrong is told with its place."""
+    folder = tmp_path / "bunny"
+    write_film(folder)
+    shutil.copy(folder / "SC01_SH010_start.png", folder / "anna.png")
+    people = [{"id": name, "name": name.title(), "description": "in red"} for name in ("zoe", "anna", "ben")]
+    people[1]["references"] = ["anna.png"]
+    entries = [{"shot": "bunny/SC01_SH020", "characters": ["ben", "anna"]}, {"shot": "other/SC01_SH010", "characters": ["zoe"]}]
+    path = tmp_path / "roles.json"
+    path.write_text(json.dumps({"characters": people, "shots": entries}))
+    annotate_film(folder, [read_roles(path)])
+    story = read_story(folder / "story.json", captions=False)
+    assert [character.id for character in story.characters] == ["anna", "ben"] and story.characters[0].references == (
+        "anna.png",
+    )
+    assert [shot.characters for shot in shots(folder).values()] == [(), ("ben", "anna"), ()]
+    assert lines(folder)[1]["by"]["characters"] == str(path)
+    (folder / "anna.png").unlink()
+    with pytest.raises(InputError, match=r"anna.png: found nothing there, expected a picture of 'anna'"):
+        annotate_film(folder, [read_roles(path)])
+    people[1]["references"] = ["../anna.png"]
+    path.write_text(json.dumps({"characters": people, "shots": entries}))
+    with pytest.raises(InputError, match=r"characters\[1\].references\[0\]: found .* stays in the"):
+        read_roles(path)
+    people[1]["references"] = []
+    path.write_text(json.dumps({"characters": people, "shots": [{"shot": "SC01_SH010", "characters": ["bob"]}]}))
+    with pytest.raises(
+        InputError, match=r"shots\[0\].characters\[0\]: found the string \"bob\", expected the id of a character"
+    ):
+        read_roles(path)
