@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
 
 from data_pipeline.ingest.shots import SHOTS, ShotRecord, read_shots
 from data_pipeline.ingest.stories import film_story, told_shot
 from data_pipeline.outside import Source
 from stage_jax.errors import InputError
+from stage_jax.story.board import Pair
 from stage_jax.story.example import Example
-from stage_jax.story.pairs import SUFFIXES, read_pairs
+from stage_jax.story.masks import read_mask
+from stage_jax.story.pairs import SUFFIXES, read_pairs, read_picture
 from stage_jax.story.readers import read_story
+from stage_jax.story.tables import listed_once
 from stage_jax.story.types import Shot, Story, story_from_json, story_to_json
 
 STORY = "story.json"
+ENDS = ("start", "end")
 LICENCE = "of the film"
 
 
@@ -52,7 +60,32 @@ def _stories(place: Path) -> list[Story]:
 
 
 def _example(place: Path, story: Story) -> Example:
-    return Example(story, tuple(read_pairs(place, story).values()), source=f"film folder {place.name}", licence=LICENCE)
+    pairs = read_pairs(place, story)
+    return Example(
+        story,
+        tuple(pairs.values()),
+        source=f"film folder {place.name}",
+        licence=LICENCE,
+        references=_references(place, story),
+        masks=_masks(place, story, pairs),
+    )
+
+
+def _references(place: Path, story: Story) -> tuple[UInt8[np.ndarray, "_ _ 3"], ...]:
+    """The same number of each character, as many as of the one with the fewest."""
+    count = min((len(character.references) for character in story.characters), default=0)
+    return tuple(read_picture(place / path) for character in story.characters for path in character.references[:count])
+
+
+def _masks(place: Path, story: Story, pairs: Mapping[str, Pair]) -> tuple[UInt8[np.ndarray, "_ _"], ...]:
+    """SC01_SH010_start_mask.png and so on: of all frames or of none."""
+    frames = {place / f"{name}_{which}_mask.png": getattr(pair, which) for name, pair in pairs.items() for which in ENDS}
+    missing = [path.name for path in frames if not path.is_file()]
+    if len(missing) == len(frames):
+        return ()
+    if missing:
+        raise InputError(f"{place}: found no {listed_once(missing)}, expected masks of all frames or of none")
+    return tuple(read_mask(path, frame.shape[:2], len(story.characters)) for path, frame in frames.items())
 
 
 def _first_picture(place: Path, story: Story) -> Path:

@@ -18,6 +18,7 @@ from data_pipeline.records import Shape, write_records
 from stage_jax.errors import InputError
 from stage_jax.files import atomic_folder
 from stage_jax.story.example import Example
+from stage_jax.story.masks import fit_mask
 from stage_jax.story.pictures import fit_picture
 from stage_jax.story.types import story_to_json
 
@@ -110,6 +111,8 @@ def record_of(example: Example, split: str, size: Size) -> records.Example:
         shots=len(example.pairs),
         preferences=json.dumps([{"shot": p.shot, "why": p.why} for p in example.preferences]),
         rejected=fitted(rejected),
+        references=fitted(example.references),
+        masks=np.stack([fit_mask(mask, size) for mask in example.masks]) if example.masks else None,
     )
 
 

@@ -25,7 +25,9 @@ class Preference:
 @dataclass(frozen=True, eq=False)
 class Example:
     """A story with the pair of every shot. interior: frames between them, for each shot, as many as there are.
-    source and licence: of the pictures."""
+    source and licence: of the pictures. references: as many pictures of each of the story's characters as of any other, in
+    their order. masks: of every start and end frame, in story order, where its characters are (`masks`); none where nobody
+    knows."""
 
     story: Story
     pairs: tuple[Pair, ...]
@@ -33,3 +35,5 @@ class Example:
     preferences: tuple[Preference, ...] = ()
     source: str = ""
     licence: str = ""
+    references: tuple[UInt8[np.ndarray, "_ _ 3"], ...] = ()
+    masks: tuple[UInt8[np.ndarray, "_ _"], ...] = ()

@@ -13,11 +13,14 @@ def fit_picture(image: UInt8[np.ndarray, "h w 3"], size: int | tuple[int, int]) 
     h, w = image.shape[:2]
     if (h, w) == (height, width):
         return image
-    # The source box with the target's proportions: resizing from it crops and scales in one filter pass.
+    # Resizing from the box crops and scales in one filter pass.
+    box = covering_box(h, w, height, width)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS, box=box))
+
+
+def covering_box(h: int, w: int, height: int, width: int) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the middle of an h x w picture that has the proportions of height x width."""
     scale = min(h / height, w / width)
     box_h, box_w = height * scale, width * scale
     top, left = (h - box_h) / 2, (w - box_w) / 2
-    resized = Image.fromarray(image).resize(
-        (width, height), Image.Resampling.LANCZOS, box=(left, top, left + box_w, top + box_h)
-    )
-    return np.asarray(resized)
+    return left, top, left + box_w, top + box_h

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from data_pipeline.annotate.asking import Asker
 from data_pipeline.annotate.captioner import Captioner
@@ -19,6 +21,8 @@ from data_pipeline.annotate.roles import read_roles
 from data_pipeline.annotate.side_table import read_side_table
 from data_pipeline.annotate.side_texts import Subtitles, Texts, read_srt
 from data_pipeline.film_folder import film_sources
+from data_pipeline.outside import write_sources
+from data_pipeline.records import open_records
 from stage_jax.cli.main import main
 from stage_jax.errors import InputError
 from stage_jax.story.readers import read_story
@@ -301,3 +305,33 @@ def test_roles(tmp_path: Path) -> None:
         InputError, match=r"shots\[0\].characters\[0\]: found the string \"bob\", expected the id of a character"
     ):
         read_roles(path)
+
+
+def test_roles_become_records(tmp_path: Path) -> None:
+    """References and masks beside the frames: as many of each character as of the one with the fewest, fitted to the size."""
+    folder = tmp_path / "bunny"
+    write_film(folder, story_of=(1, 1, 1))
+    for name, grey in (("a1", 10), ("a2", 20), ("b1", 30)):
+        Image.new("RGB", (20, 20), (grey,) * 3).save(folder / f"{name}.png")
+    people = [{"id": who, "name": who, "references": files} for who, files in (("a", ["a1.png", "a2.png"]), ("b", ["b1.png"]))]
+    roles = {"characters": people, "shots": [{"shot": "SC01_SH010", "characters": ["b", "a"]}]}
+    (tmp_path / "roles.json").write_text(json.dumps(roles))
+    annotate_film(folder, [read_roles(tmp_path / "roles.json")])
+    mask = np.zeros((18, 32), np.uint8)
+    mask[:, 16:] = 2
+    names = [f"SC01_SH0{n}0_{which}_mask.png" for n in (1, 2, 3) for which in ("start", "end")]
+    for name in names:
+        Image.fromarray(mask).save(folder / name)
+    write_sources(film_sources(folder), tmp_path / "out", [(16, 16)], about={})
+    (record,) = open_records(tmp_path / "out", "train")
+    assert record["references"].shape == (2, 16, 16, 3) and record["references"][:, 0, 0, 0].tolist() == [10, 30]
+    assert record["masks"].shape == (6, 16, 16) and (record["masks"] == np.repeat([0, 2], 8)).all()
+    Image.fromarray(mask + 1).save(folder / names[0])
+    with pytest.raises(InputError, match=r"start_mask.png: found 3 in it, expected at most 2"):
+        film_sources(folder)[0].load()
+    Image.fromarray(mask[:9]).save(folder / names[0])
+    with pytest.raises(InputError, match=r"found a picture of 9 x 32, L, expected 18 x 32 as its picture"):
+        film_sources(folder)[0].load()
+    (folder / names[0]).unlink()
+    with pytest.raises(InputError, match=r"found no SC01_SH010_start_mask.png, expected masks of all frames or of none"):
+        film_sources(folder)[0].load()
