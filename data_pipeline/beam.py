@@ -21,8 +21,9 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from data_pipeline.annotate.film import ANNOTATIONS, STORY, annotate_film
+from data_pipeline.annotate.film import ANNOTATIONS, annotate_film
 from data_pipeline.annotate.parts import Asked, open_parts
+from data_pipeline.film_folder import STORY
 from data_pipeline.ingest.film import ingest
 from data_pipeline.ingest.shots import SHOTS, read_shots
 from data_pipeline.outside import Size, Source, record_of, write_groups

@@ -19,11 +19,12 @@ from stage_jax.story.example import Example
 from stage_jax.story.masks import read_mask
 from stage_jax.story.pairs import SUFFIXES, read_pairs, read_picture
 from stage_jax.story.readers import read_story
-from stage_jax.story.tables import listed_once
+from stage_jax.story.tables import listed_once, read_json
 from stage_jax.story.types import Shot, Story, story_from_json, story_to_json
 
 STORY = "story.json"
 ENDS = ("start", "end")
+NOTHING_LEFT = {"scenes": []}  # where the annotation has left out every shot
 LICENCE = "of the film"
 
 
@@ -42,6 +43,8 @@ def film_sources(folder: Path) -> list[Source]:
         for story in stories:
             name = place.name if len(stories) == 1 else f"{place.name}/{story.scenes[0].id}"
             sources.append(Source(name, _first_picture(place, story), functools.partial(_example, place, story)))
+    if not sources:
+        raise InputError(f"{folder}: found no shot that is in a story, expected 1 or more")
     return sources
 
 
@@ -52,6 +55,8 @@ def _stories(place: Path) -> list[Story]:
     if not film.kept:
         raise InputError(f"{place}: found no shot that is kept, expected 1 or more")
     if (place / STORY).is_file():
+        if read_json(place / STORY, "a story") == NOTHING_LEFT:
+            return []
         story = read_story(place / STORY, captions=False)
     else:
         told = {record.name: _captioned(place, record) for record in film.kept}

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from data_pipeline.annotate.told import Annotator, Told, ToldFilm, untold
+from data_pipeline.film_folder import NOTHING_LEFT, STORY
 from data_pipeline.ingest.shots import FilmShots, read_shots
 from data_pipeline.ingest.stories import film_story
 from stage_jax.errors import InputError
 from stage_jax.files import write_text
 from stage_jax.story.types import Story, story_from_json, story_to_json
 
-STORY, ANNOTATIONS = "story.json", "annotations.jsonl"
+ANNOTATIONS = "annotations.jsonl"
 SAID = ("description", "size", "angle", "movement", "characters", "dialogue")
 
 
@@ -32,7 +33,7 @@ def annotate_film(folder: Path, parts: Sequence[Annotator]) -> ToldFilm:
     told = untold(film)
     for part in parts:
         told = part(told)
-    text = _json(story_of(told))
+    text = _json(story_to_json(story_of(told)) if any(not shot.dropped for shot in told.shots) else NOTHING_LEFT)
     lines = "".join(_json(line) for line in (*map(_line, told.shots), {"story": text}))
     # In this order, so that a story beside other annotations than its own is one that somebody has changed.
     (folder / STORY).unlink(missing_ok=True)
@@ -42,12 +43,12 @@ def annotate_film(folder: Path, parts: Sequence[Annotator]) -> ToldFilm:
 
 
 def story_of(told: ToldFilm) -> Story:
-    """The story of the shots that are not dropped, with all its checks."""
+    """The story of the shots that are not dropped, 1 or more, with all its checks."""
     left = {shot.record.name: shot.shot for shot in told.shots if not shot.dropped}
     kept = tuple(dataclasses.replace(shot, kept=shot.name in left) for shot in told.film.shots)
     story = film_story(FilmShots(told.film.folder, kept), left)
     story = dataclasses.replace(story, characters=told.characters)
-    return story_from_json(story_to_json(story), str(told.film.folder), captions=False) if left else story
+    return story_from_json(story_to_json(story), str(told.film.folder), captions=False)
 
 
 def _line(told: Told) -> dict[str, Any]:
@@ -70,5 +71,5 @@ def _check_ours(folder: Path) -> None:
         raise InputError(f"{folder / STORY}: found a story that was not annotated here or was changed since; move it away")
 
 
-def _json(value: Story | dict[str, Any]) -> str:
-    return json.dumps(story_to_json(value) if isinstance(value, Story) else value, ensure_ascii=False) + "\n"
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"

@@ -112,7 +112,8 @@ def run(args: argparse.Namespace, unknown: list[str]) -> int:
                     progress.say(f"{film / shot.record.name}: {problem}")
             failed += any(shot.problems for shot in told.shots)
             captions = sum(bool(shot.shot.description) for shot in told.shots)
-            print(f"{film}: {captions} of {len(told.shots)} shots have a caption")
+            dropped = sum(bool(shot.dropped) for shot in told.shots)
+            print(f"{film}: {captions} of {len(told.shots)} shots have a caption, {dropped} are left out")
             progress.step("films", number, len(films))
         for table in tables(parts):
             if not any(by.startswith(str(table.path)) for by in speakers):

@@ -264,7 +264,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: py
         (tmp_path / "films" / "b" / "shots.jsonl").unlink()
         assert main(["data", "annotate", str(tmp_path / "films"), *map(str, flags)]) == 0 and len(server.requests) == seen
     captured = capsys.readouterr()
-    assert captured.out.count(f"{tmp_path}/films/a: 3 of 3 shots have a caption") == 2
+    assert captured.out.count(f"{tmp_path}/films/a: 3 of 3 shots have a caption, 0 are left out") == 2
     assert captured.err.count("t.csv: columns that are not read: mood") == 2 and captured.err.count("shots.jsonl:1") == 1
     assert [shot.description for shot in shots(tmp_path / "films" / "c").values()] == ["Mine.", "A rabbit.", "A rabbit."]
     assert not any("sk-1" in file.read_text() for file in tmp_path.rglob("*.json*"))

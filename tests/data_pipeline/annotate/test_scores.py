@@ -12,9 +12,11 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from data_pipeline.annotate.aesthetic import Aesthetic
+from data_pipeline.annotate.film import annotate_film
 from data_pipeline.annotate.parts import Asked, open_parts
 from data_pipeline.annotate.scores import Filtered, Scored
 from data_pipeline.annotate.told import untold
+from data_pipeline.film_folder import film_sources
 from stage_jax.errors import InputError
 from stage_jax.models.clip import CLIP, CLIPConfig
 from stage_jax.models.clip_pictures import clip_pictures
@@ -93,6 +95,13 @@ def test_limits_leave_shots_out(tmp_path: Path) -> None:
     assert [shot.scores for shot in scored.shots] == [{"brightness": grey} for grey in (20, 60, 100)]
     left = Filtered({"brightness": 30.0}, {"brightness": 99.5})(scored)
     assert [shot.dropped for shot in left.shots] == ["brightness 20 below 30", "", "brightness 100 above 99.5"]
+    parts = [Scored(Brightness("most")), Filtered({"brightness": 30.0}, {})]
+    annotate_film(tmp_path / "bunny", parts)
+    sources = film_sources(tmp_path)
+    assert [[shot.id for _, shot in source.load().story.shots()] for source in sources] == [["SH020"], ["SH010"]]
+    annotate_film(tmp_path / "bunny", [*parts, Filtered({"brightness": 300.0}, {})])
+    with pytest.raises(InputError, match="found no shot that is in a story"):
+        film_sources(tmp_path)
 
 
 @pytest.mark.parametrize(
