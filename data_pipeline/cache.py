@@ -67,11 +67,11 @@ class Texts(OnDisk):
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pictures(OnDisk):
     """CLIP's view of all pairs, shots in story order. frames: embeddings of start and end frames; texts: of the shots'
-    descriptions; tokens: the image tokens of the end frames. Zero in size where they were not asked for."""
+    descriptions; tokens: the image tokens of the end frames. None where they were not asked for."""
 
-    frames: Float16[np.ndarray, "shots 2 d"]
-    texts: Float16[np.ndarray, "shots d"]
-    tokens: Float16[np.ndarray, "shots m e"]
+    frames: Float16[np.ndarray, "shots 2 d"] | None = None
+    texts: Float16[np.ndarray, "shots d"] | None = None
+    tokens: Float16[np.ndarray, "shots m e"] | None = None
 
 
 def open_cache(folder: Path, made_by: Mapping[str, str], build: Build) -> dict[str, Any]:

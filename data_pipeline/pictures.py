@@ -47,10 +47,9 @@ def open_pictures(
     records, made_by = open_records(records_dir, split), {"clip": part_hash(model, "clip")}
     arrays = {}
     for what, asked in wanted.items():
-        folder = records_dir / "latents" / f"{split}-clip-{'pictures' if what == 'frames' else what}"
         if not asked:
-            arrays[what] = np.zeros((0, 2, 0) if what == "frames" else (0, 0, 0) if what == "tokens" else (0, 0), np.float16)
             continue
+        folder = records_dir / "latents" / f"{split}-clip-{'pictures' if what == 'frames' else what}"
 
         def build(building: Path, what: str = what) -> Mapping[str, Any]:
             return _build(building, records, what, model, progress)

@@ -71,10 +71,11 @@ class ShotSource:
         return found
 
     def _evidence(self, first: int, shot: int, rows: list[int], frames: Float[np.ndarray, "n c h w"]) -> Evidence:
-        if self.pictures is None:
+        seen = self.pictures
+        if seen is None or seen.frames is None:
             return Evidence(frames)
-        pictures = _frames(self.pictures.frames[first : first + shot])[rows]
-        return Evidence(frames, pictures, self.pictures.texts[first + shot])
+        text = None if seen.texts is None else seen.texts[first + shot]
+        return Evidence(frames, _frames(seen.frames[first : first + shot])[rows], text)
 
 
 def _frames(pairs: Float[np.ndarray, "shots 2 *rest"]) -> Float[np.ndarray, "frames *rest"]:

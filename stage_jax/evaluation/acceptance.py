@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from data_pipeline.records import RecordSource
+from stage_jax.errors import InputError
 from stage_jax.evaluation.dual_encoding import JOINT, SEPARATE, class_figures, gap_figures, joined
 from stage_jax.evaluation.figures import Figure, mean_figure
 from stage_jax.evaluation.held_out import HeldOut, Progress, held_out, level_of_records, long_stories
@@ -28,7 +29,7 @@ from stage_jax.evaluation.step2 import (
 )
 from stage_jax.generate.models import Models
 from stage_jax.generate.pairs import PairSampler
-from stage_jax.recipes.step2_config import STEP2Config
+from stage_jax.recipes.step2_config import CLIP_RANKINGS, STEP2Config
 
 Told = Callable[[int, int], None] | None
 TRUE, OFF = "true history", "memory off"
@@ -46,6 +47,11 @@ class Examination:
     steps: int | None = None
     guidance: float | None = None
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """InputError on a model whose recipe asks for CLIP: toy stories are measured without."""
+        if self.recipe.image_tokens or self.recipe.ranking in CLIP_RANKINGS:
+            raise InputError(f"recipe: found ranking {self.recipe.ranking!r}, expected one without CLIP, and no image tokens")
 
     @property
     def level(self) -> Level:

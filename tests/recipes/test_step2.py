@@ -106,6 +106,14 @@ def test_start_and_end_come_back_in_their_places(velocity):
     assert velocity(memory([True] * SLOTS)).shape == (1, 2, C, SIDE, SIDE)
 
 
+def test_memory_has_no_velocity_and_so_no_loss():
+    pair, timestep, caption = inputs()
+    sequence = pair_sequence(pair, timestep, Given(caption, memory([True] * SLOTS)), TINY)
+    graphdef, state = nnx.split(nnx.eval_shape(lambda: DiT(CONFIG, nnx.Rngs(0))))
+    outputs = jax.eval_shape(lambda state: nnx.merge(graphdef, state)(sequence), state).outputs
+    assert outputs[0].shape == (1, C, 2, SIDE, SIDE) and outputs[1:] == (None,) * SLOTS
+
+
 def test_the_board_loop_packs_as_training_does():
     """A bank that grew shot by shot gives, at every shot, the pack that training makes of the whole story."""
     scenes = tuple(

@@ -58,9 +58,11 @@ def own_share() -> Share:
 
 def make_task(config: ConfigDict) -> Task:
     """The task that `config.task` names. InputError for values that it needs."""
-    from stage_jax.training.tasks import filler, step2, vae
+    from stage_jax.training.tasks import dpo, filler, step2, vae
 
-    tasks: dict[str, type[Task]] = {"vae": vae.VAETask, "step2": step2.STEP2Task, "filler": filler.FillerTask}
+    tasks: dict[str, type[Task]] = {
+        "vae": vae.VAETask, "step2": step2.STEP2Task, "dpo": dpo.DPOTask, "filler": filler.FillerTask,
+    }  # fmt: skip
     if config.task not in tasks:
         raise InputError(f"config.task: found {config.task!r}, expected one of {', '.join(tasks)}")
     task = tasks[config.task]

@@ -1,4 +1,4 @@
-"""Training STEP2 with its text encoder on pairs of stories (STAGE, equation 4: flow matching on the pair's tokens)."""
+"""Training STEP2 on pairs of stories (STAGE, equation 4: flow matching on the pair's tokens)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import dataclasses
 import functools
 import math
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
+from data_pipeline.cache import Latents
 from data_pipeline.latents import open_latents
 from data_pipeline.loader import batches
+from data_pipeline.pictures import open_pictures
 from data_pipeline.shots import ShotSource, pair_examples
 from data_pipeline.stream import Stream
-from data_pipeline.toy_cinema.captions import vocabulary
+from data_pipeline.texts import open_texts
+from data_pipeline.toy_cinema import captions as easy
+from data_pipeline.toy_cinema.full import captions as full
+from stage_jax.errors import InputError
 from stage_jax.losses.flow_matching import velocity_error
 from stage_jax.models import zoo
 from stage_jax.models.dit import DiT
@@ -28,45 +34,79 @@ from stage_jax.models.work import Work, dit_work
 from stage_jax.progress import Progress
 from stage_jax.recipes.packing import memory_sizes
 from stage_jax.recipes.step2 import Given, Memory, pair_sequence, pair_velocity
-from stage_jax.recipes.step2_config import TINY
+from stage_jax.recipes.step2_config import STEP2Config
+from stage_jax.recipes.step2_folder import check_recipe
 from stage_jax.sampling.noise_levels import NoiseLevels
 from stage_jax.sampling.schedule import TIMESTEPS
-from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules
+from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules, one_of
 from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
-from stage_jax.weights.folder import copy_part, write_part
+from stage_jax.training.tasks.step2_start import DIT, TEXT, start_params, start_sizes
+from stage_jax.weights.config_types import read_config
+from stage_jax.weights.folder import copy_part, read_manifest, write_part
 
-DIT, TEXT = "dit.", "umt5."  # prefixes of the two models' parameters
+MEMORY_NOISE = 1  # folded into a step's key
 
 
 class STEP2Task:
     """A batch holds `data.batch` shots; each is seen with `copies` noises and levels, because its history and caption cost
-    more than another noise (our choice). The text encoder is trained along: nobody has one for the toy's words."""
+    more than another noise (our choice).
+
+    recipe: fields of `STEP2Config` that are not the tiny model's. init: a model folder to start from, whose part is `step2`, or
+    else Wan's `dit`. text_encoder: its name in the zoo where it is trained along, with words for tokens (`words`: those of a
+    level of the toy world): nobody has one for them. Without it captions are embedded once by that of `init`. vae: the folder
+    that it is in, else `init`."""
 
     needs: ClassVar[Rules] = {
-        "text_encoder": NAME, "vae": NAME, "shift": POSITIVE, "copies": COUNT, "data.batch": COUNT, "export_dtype": NAME,
-        "dropout": GROUP, "dropout.caption": SHARE, "dropout.history": SHARE, "dropout.pair": SHARE, "sampling": GROUP,
+        "shift": POSITIVE, "copies": COUNT, "data.batch": COUNT, "export_dtype": NAME, "sampling": GROUP,
+        "dropout": GROUP, "dropout.caption": SHARE, "dropout.history": SHARE, "dropout.pair": SHARE,
     }  # fmt: skip
-    takes: ClassVar[Rules] = {}
+    takes: ClassVar[Rules] = {
+        "text_encoder": NAME, "vae": NAME, "init": NAME, "recipe": GROUP, "dropout.frame": SHARE,
+        "words": one_of("easy", "full"), "text_len": COUNT,
+    }  # fmt: skip
     levels = (0.0, 1.0)
 
     def __init__(self, config: ConfigDict):
         self.config = config
         self.noise_levels = NoiseLevels(config.shift)
-        self.tokenizer = WordTokenizer(vocabulary()[2:], zoo.named(zoo.DITS, config.model).text_len)
-        self.sizes = zoo.named(zoo.DITS, config.model)
-        self.text_sizes = dataclasses.replace(
-            zoo.named(zoo.TEXT_ENCODERS, config.text_encoder), vocabulary=self.tokenizer.size
-        )
+        self.recipe = self.recipe_of(config)
+        self.init_folder = Path(config.init) if config.get("init") else None
+        for name in ("text_encoder", "vae"):
+            if self.init_folder is None and not config.get(name):
+                raise InputError(f"config.{name}: not found, expected a name, or a model folder as config.init")
+        self.vae_folder = Path(config.vae) if config.get("vae") else self.init_folder
+        self.sizes = start_sizes(zoo.named(zoo.DITS, config.model), self.recipe, self.init_folder)
+        kept = {name: config[name] for name in ("dtype", "remat", "text_len") if config.get(name) is not None}
+        self.sizes = dataclasses.replace(self.sizes, **kept)
+        check_recipe(self.recipe, self.sizes, "config.recipe")
         self.dit = nnx.eval_shape(lambda: DiT(self.sizes, nnx.Rngs(0)))
-        self.text = nnx.eval_shape(lambda: UMT5Encoder(self.text_sizes, nnx.Rngs(0)))
+        self.tokenizer = None
+        if config.get("text_encoder"):
+            self.tokenizer = self._words()
+            encoder = zoo.named(zoo.TEXT_ENCODERS, config.text_encoder)
+            self.text_sizes = dataclasses.replace(encoder, vocabulary=self.tokenizer.size)
+            self.text = nnx.eval_shape(lambda: UMT5Encoder(self.text_sizes, nnx.Rngs(0)))
+
+    def recipe_of(self, config: ConfigDict) -> STEP2Config:
+        """The recipe that a config names. InputError for what is none."""
+        said: dict[str, Any] = config.recipe.to_dict() if config.get("recipe") else {}
+        return read_config(said, "config.recipe", STEP2Config)
+
+    def _words(self) -> WordTokenizer:
+        """The words of the model that is gone on from, else those of a level of the toy world."""
+        if self.init_folder and (self.init_folder / "tokenizer").is_dir():
+            return WordTokenizer.load(self.init_folder / "tokenizer")
+        vocabulary = {"easy": easy.vocabulary, "full": full.vocabulary}[self.config.get("words") or "easy"]
+        return WordTokenizer(vocabulary()[2:], self.sizes.text_len)
 
     def init(self, key: PRNGKeyArray) -> Params:
         dit_key, text_key = jax.random.split(key)
-        dit = flat_params(DiT(self.sizes, nnx.Rngs(dit_key)))
-        text = flat_params(UMT5Encoder(self.text_sizes, nnx.Rngs(text_key)))
-        return {DIT + name: value for name, value in dit.items()} | {TEXT + name: v for name, v in text.items()}
+        params = prefixed(DIT, flat_params(DiT(self.sizes, nnx.Rngs(dit_key))))
+        if self.tokenizer:
+            params |= prefixed(TEXT, flat_params(UMT5Encoder(self.text_sizes, nnx.Rngs(text_key))))
+        return params if self.init_folder is None else start_params(params, self.init_folder, self.sizes)
 
     def batches(self) -> Stream:
         return self._stream("train", self.config.dropout.to_dict(), self.config.seed)
@@ -74,47 +114,103 @@ class STEP2Task:
     def held_out(self, split: str) -> Stream:
         return self._stream(split, dict.fromkeys(("caption", "history", "pair"), 0.0), 0)
 
-    def _stream(self, split: str, dropout: dict[str, float], seed: int) -> Stream:
-        data = self.config.data
+    def source(self, split: str) -> ShotSource:
+        """The shots of a split, with everything cached that the recipe asks for."""
+        folder, recipe = Path(self.config.data.dir), self.recipe
         with Progress() as progress:
-            report = functools.partial(progress.step, "encoding stories")
-            cache = open_latents(Path(data.dir), split, "pairs", Path(self.config.vae), progress=report)
-        slots = len(memory_sizes(TINY, *cache.latents.shape[-2:]))
-        pairs = pair_examples(ShotSource(cache, self.tokenizer), slots, dropout, seed, data.get("history"))
+            cache = open_latents(
+                folder, split, "pairs", self.vae_folder, progress=functools.partial(progress.step, "encoding stories")
+            )
+            report = functools.partial(progress.step, "embedding captions")
+            captions = self.tokenizer or open_texts(folder, split, self.init_folder, recipe=recipe, progress=report)
+            report = functools.partial(progress.step, "looking at pictures with CLIP")
+            pictures = open_pictures(folder, split, self.init_folder or self.vae_folder, recipe, progress=report)
+        return ShotSource(cache, captions, recipe, pictures)
+
+    def _stream(self, split: str, dropout: dict[str, float], seed: int) -> Stream:
+        source, data = self.source(split), self.config.data
+        pairs = pair_examples(source, self.slots(source.cache), dropout, seed, data.get("history"))
         return Stream(batches(pairs, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
+
+    def slots(self, cache: Latents) -> int:
+        return len(memory_sizes(self.recipe, *cache.latents.shape[-2:]))
 
     def draw(
         self, batch: dict[str, Array], key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None
     ) -> dict[str, Array]:
-        return batch | draw_noise(batch["pair"], key, self.noise_levels, sigma, self.config.copies)
+        return batch | self._memory_noise(batch, key) | draw_noise(
+            batch["pair"], key, self.noise_levels, sigma, self.config.copies
+        )
+
+    def _memory_noise(self, batch: dict[str, Array], key: PRNGKeyArray) -> dict[str, Array]:
+        """Levels even in 0 to the recipe's, one per row; nothing where the recipe has no noise."""
+        if not self.recipe.memory_noise:
+            return {}
+        latents = batch["memory_latents"]
+        level_key, noise_key = jax.random.split(jax.random.fold_in(key, MEMORY_NOISE))
+        level = self.recipe.memory_noise * jax.random.uniform(level_key, (len(latents),))
+        return {"memory_level": level, "memory_noise": jax.random.normal(noise_key, latents.shape)}
+
+    def given(self, params: Params, examples: dict[str, Array]) -> Given:
+        """What the pair of every row is predicted from."""
+        if self.tokenizer:
+            text = with_params(self.text, part_of(params, TEXT))
+            caption = zero_padding(text(examples["ids"], examples["mask"]), examples["mask"])
+        else:
+            caption = examples["caption"]
+        memory = Memory(
+            *(examples[f"memory_{name}"] for name in ("latents", "valid", "hints")),
+            *(examples.get(f"memory_{name}") for name in ("noise", "level")),
+        )
+        return Given(caption, memory, examples.get("image_tokens"), examples.get("shown"))
+
+    def velocity(
+        self, dit: DiT, pair: Float[Array, "b 2 c h w"], sigma: Float[Array, " b"], given: Given
+    ) -> Float[Array, "b 2 c h w"]:
+        return pair_velocity(dit(pair_sequence(pair, TIMESTEPS * sigma, given, self.recipe)), self.recipe)
 
     def loss(self, params: Params, examples: dict[str, Array]) -> tuple[Float[Array, " b"], Sums]:
         copies = self.config.copies
-        text = with_params(self.text, part_of(params, TEXT))
-        caption = zero_padding(text(examples["ids"], examples["mask"]), examples["mask"])
-        memory = Memory(examples["memory_latents"], examples["memory_valid"], examples["memory_hints"])
-        caption, memory = jax.tree.map(lambda rows: repeated(rows, copies), (caption, memory))
+        given = jax.tree.map(lambda rows: repeated(rows, copies), self.given(params, examples))
         pair, sigma, target = noised_rows(examples["pair"], examples)
-        sequence = pair_sequence(pair, TIMESTEPS * sigma, Given(caption, memory), TINY)
-        velocity = pair_velocity(with_params(self.dit, part_of(params, DIT))(sequence), TINY)
-        error = velocity_error(velocity, target)
+        velocity = self.velocity(with_params(self.dit, part_of(params, DIT)), pair, sigma, given)
+        weight = None
+        if given.shown is not None:  # a frame that is not there has no velocity
+            weight = jnp.broadcast_to(given.shown[:, :, None, None, None], target.shape).astype(jnp.float32)
+        error = velocity_error(velocity, target, weight)
         high = sigma > 0.9
         return row_means(error, copies), {"loss_high_noise": ((error * high).sum(), high.sum())}
 
     def work(self, batch: dict[str, Array]) -> Work:
         """The DiT's; the text encoder's is small beside it."""
-        height, width = batch["pair"].shape[-2:]
-        cells = sum(rows * columns for rows, columns in (*2 * [(height, width)], *memory_sizes(TINY, height, width)))
-        return dit_work(self.sizes, self.config.copies * len(batch["pair"]), cells // math.prod(self.sizes.kernels[0]))
+        return self.pair_work(batch["pair"], self.config.copies)
+
+    def pair_work(self, pair: Float[Array, "b 2 c h w"], passes: int) -> Work:
+        height, width = pair.shape[-2:]
+        cells = sum(map(math.prod, memory_sizes(self.recipe, height, width)))
+        frames = 2 if self.recipe.joint else 1
+        cells += frames * height * width
+        return dit_work(self.sizes, passes * 2 // frames * len(pair), cells // math.prod(self.sizes.kernels[0]))
 
     def export(self, params: Params, folder: Path) -> None:
-        """STEP2, its text encoder and tokenizer, and the VAE it was trained on, as one model folder."""
+        """STEP2 with its recipe, its text encoder and tokenizer, and the VAE it was trained on, as one model folder."""
         dtype, sampling = self.config.export_dtype, self.config.sampling.to_dict()
+        sampling |= {"recipe": dataclasses.asdict(self.recipe)}
         write_part(folder, "step2", self.sizes, part_of(params, DIT), dtype=dtype, sampling=sampling)
-        write_part(folder, "umt5", self.text_sizes, part_of(params, TEXT), dtype=dtype)
-        (folder / "tokenizer").mkdir(exist_ok=True)
-        self.tokenizer.save(folder / "tokenizer")
-        copy_part(Path(self.config.vae), folder, "vae")
+        copy_part(self.vae_folder, folder, "vae")
+        if self.tokenizer:
+            write_part(folder, "umt5", self.text_sizes, part_of(params, TEXT), dtype=dtype)
+            (folder / "tokenizer").mkdir(exist_ok=True)
+            self.tokenizer.save(folder / "tokenizer")
+            return
+        clip = ("clip", "clip_tokenizer") if "clip" in read_manifest(self.init_folder)["parts"] else ()
+        for part in ("umt5", "tokenizer", *clip):
+            if (self.init_folder / part).is_dir():
+                copy_part(self.init_folder, folder, part)
+
+
+def prefixed(prefix: str, params: Params) -> Params:
+    return {prefix + name: value for name, value in params.items()}
 
 
 def part_of(params: Params, prefix: str) -> Params:
