@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stage_jax.cli.arguments import finite, refuse, whole
-from stage_jax.cli.direct import endpoint
+from stage_jax.cli.direct import add_endpoint, endpoint
 from stage_jax.errors import InputError
 from stage_jax.progress import Progress
+from stage_jax.story.board import BoardShot
 from stage_jax.story.checks import MOST_SEED
-
-if TYPE_CHECKING:
-    from stage_jax.story.refiner import Refine
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -29,10 +27,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", metavar="N", type=whole(0, MOST_SEED), default=0, help="default: 0")
     parser.add_argument("--steps", metavar="N", type=whole(1, 1000), help="sampling steps (default: the model's)")
     parser.add_argument("--guidance", metavar="G", type=finite, help="weight of the caption in pairs (default: the model's)")
-    parser.add_argument(
-        "--refine", metavar="HOW", help="write clip prompts from the pairs: `rules`, or the URL of a vision model's endpoint"
-    )
-    parser.add_argument("--llm", metavar="NAME", default="", help="the model's name at the endpoint")
+    add_endpoint(parser, "--refine", "write clip prompts from the pairs: `rules`, or a vision model's endpoint", "--llm")
     parser.set_defaults(run=run)
 
 
@@ -40,9 +35,7 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
     if args.pairs and args.guidance is not None:
         raise InputError("--guidance: found with --pairs, expected without: it leads the drawing of pairs")
-    if args.llm and args.refine in (None, "rules"):
-        raise InputError("--llm: found without an endpoint, expected with --refine URL")
-    refine = None if args.refine is None else refiner(args.refine, args.llm)
+    refine = refiner(args.refine, args.llm, args.key_env)
     from stage_jax.film.make import make_film
 
     with Progress() as progress:
@@ -60,10 +53,16 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
         )
 
 
-def refiner(how: str, llm: str) -> Refine:
-    """By rules, or by the model called `llm` at the endpoint `how`."""
-    from stage_jax.story.refiner import refine_by_model, refine_by_rules
 
-    if how == "rules":
-        return refine_by_rules
-    return functools.partial(refine_by_model, endpoint=endpoint(how, llm))
+def refiner(how: str, name: str, key_env: str) -> Callable[[BoardShot], str] | None:
+    """By rules, by the model called `name` at the endpoint `how`, or not at all."""
+    if how in ("", "rules"):
+        if name or key_env:
+            raise InputError("--llm, --key-env: found without an endpoint, expected with --refine URL")
+        from stage_jax.story.refiner import refine_by_rules
+
+        return refine_by_rules if how else None
+    model = endpoint(how, name, key_env, "--llm")
+    from stage_jax.film.by_model import refine_by_model
+
+    return functools.partial(refine_by_model, model=model)

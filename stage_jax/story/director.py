@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from stage_jax.errors import InputError
-from stage_jax.story import cinema
 from stage_jax.story.checks import MOST_SHOTS
+from stage_jax.story.cinema import said
 from stage_jax.story.names import ARTICLES, displayed, identity, mentioned
 from stage_jax.story.types import Character, Location, Scene, Shot, Story, story_from_json, story_to_json
 
 FEW = 4  # beats; a theme of fewer is covered three times
-COVERAGE = ("long shot", "medium shot", "close-up")
+COVERAGE = ("long", "medium", "close-up")
 SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+")
 NAME = re.compile(r"(?<![.!?…]\s)(?<!^)\b[A-Z][\w'’-]+(?:\s+[A-Z][\w'’-]+)*")  # in capitals within a sentence
 SUBJECT = re.compile(r"^(?:An?|The|One)\s+((?:[a-z'’-]+\s+){1,3}?)(?=[a-z]{2,}(?:s|ed)\b)")
@@ -61,7 +61,7 @@ def direct_theme(theme: str, where: str) -> Story:
         characters = named or (characters if PRONOUN.search(beat) else ())  # "he" is who was there before
         for size in sizes:
             number = 10 * (len(scenes[-1][1]) + 1)
-            description = f"{size.capitalize()}. {beat}" if size else beat
+            description = f"{size.capitalize()}{'' if size == 'close-up' else ' shot'}. {beat}" if size else beat
             scenes[-1][1].append(Shot(f"SH{number:03d}", description, size=size, characters=characters))
     story = Story(
         title=beats[0].rstrip(".!?…")[:60],
@@ -88,14 +88,14 @@ def _directed(shot: Shot, index: int, scene: Scene) -> Shot:
     """What the description asks for; else a scene opens from afar, whoever speaks is seen close, by turns, and the rest from
     the middle."""
     words = f"{shot.description} {shot.notes}"
-    size = "long shot" if index == 0 and len(scene.shots) > 1 else "medium shot"
+    size = "long" if index == 0 and len(scene.shots) > 1 else "medium"
     if shot.dialogue and index:
-        size = ("medium shot", "close-up")[index % 2]
+        size = ("medium", "close-up")[index % 2]
     return replace(
         shot,
-        size=shot.size or cinema.said(words, cinema.SAID_SIZES) or size,
-        angle=shot.angle or cinema.said(words, cinema.SAID_ANGLES) or "eye level",
-        movement=shot.movement or cinema.said(words, cinema.SAID_MOVEMENTS) or "static",
+        size=shot.size or said("size", words) or size,
+        angle=shot.angle or said("angle", words) or "eye level",
+        movement=shot.movement or said("movement", words) or "static",
         seconds=shot.seconds if shot.seconds != Shot.seconds else _seconds(shot),
     )
 

@@ -1,15 +1,13 @@
-"""The director by a language model: the shot table it is asked for, and the story made of that, checked and repaired."""
+"""The shot table that a model is asked for as the director, and the story made of one: checked and repaired."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from stage_jax.story import cinema
-from stage_jax.story.endpoint import Endpoint
 from stage_jax.story.names import identity
 from stage_jax.story.schema import Place, described, shortened
 from stage_jax.story.types import Character, Frame, Location, Scene, Shot, Story, story_from_json, story_to_json
+from stage_jax.story.vocabulary import VOCABULARY, in_vocabulary
 
 LEAST, MOST = 1.0, 20.0  # seconds of a shot
 
@@ -23,13 +21,9 @@ def _list(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
-def _one_of(words: tuple[str, ...]) -> dict[str, Any]:
-    return {"type": "string", "enum": list(words)}
-
-
 TEXT = {"type": "string"}
 SHOT = _object(
-    description=TEXT, size=_one_of(cinema.SIZES), angle=_one_of(cinema.ANGLES), movement=_one_of(cinema.MOVEMENTS),
+    description=TEXT, **{name: {"type": "string", "enum": list(words)} for name, words in VOCABULARY.items()},
     characters=_list(TEXT), seconds={"type": "number"}, start=TEXT, end=TEXT, dialogue=TEXT,
 )  # fmt: skip
 SCHEMA = _object(
@@ -39,21 +33,7 @@ SCHEMA = _object(
     locations=_list(_object(name=TEXT, description=TEXT)),
     scenes=_list(_object(heading=TEXT, location=TEXT, shots=_list(SHOT))),
 )
-TASK = """You are a film director. Turn the text that follows into a table of about {shots} shots, grouped into scenes, as one
-JSON object of this schema: {schema}
-Describe every character and location once, by what a camera sees. In each shot's description say in one to three plain
-sentences who does what and where, so that it can be understood without the other shots. `start` and `end` say what the first
-and the last frame of the shot show; they differ by what happens in it. `characters` and `location` are names from the lists.
-Lines that are spoken in the shot go into `dialogue`."""
 Known = dict[str, tuple[str, str]]  # name and description by identity
-
-
-def direct_by_model(text: str, endpoint: Endpoint, shots: int = 8) -> tuple[Story, list[str]]:
-    """The story that a language model makes of a theme or screenplay, and what had to be repaired in it. InputError if it
-    gives none that can be."""
-    task = TASK.format(shots=shots, schema=json.dumps(SCHEMA))
-    messages = [{"role": "system", "content": task}, {"role": "user", "content": text}]
-    return endpoint.ask(messages, "shot_table", SCHEMA, lambda value: story_of(value, "the shot table"))
 
 
 def story_of(value: Any, where: str) -> tuple[Story, list[str]]:
@@ -94,9 +74,7 @@ def _shot(shot: dict[str, Any], place: Place, index: int, people: Known, repairs
     return Shot(
         f"SH{10 * (index + 1):03d}",
         description,
-        size=_word(shot, "size", cinema.SIZES, place, repairs),
-        angle=_word(shot, "angle", cinema.ANGLES, place, repairs),
-        movement=_word(shot, "movement", cinema.MOVEMENTS, place, repairs),
+        **{name: _word(shot, name, place, repairs) for name in VOCABULARY},
         characters=tuple(dict.fromkeys(filter(None, who))),
         seconds=_seconds(shot, place, repairs),
         start=Frame(_text(shot, "start", place)),
@@ -141,11 +119,11 @@ def _known(name: Any, known: Known, place: Place, repairs: list[str]) -> str:
     return identity(name)
 
 
-def _word(shot: dict[str, Any], key: str, words: tuple[str, ...], place: Place, repairs: list[str]) -> str:
+def _word(shot: dict[str, Any], key: str, place: Place, repairs: list[str]) -> str:
     found = _text(shot, key, place)
-    if found in words or not found.strip():
+    if found in VOCABULARY[key] or not found.strip():
         return found.strip()
-    meant = cinema.nearest(found, words)
+    meant = in_vocabulary(key, found) or ""
     repairs.append(f"{place.key(key).path}: {meant or 'nothing'} for {shortened(found)}")
     return meant
 

@@ -15,8 +15,9 @@ import pytest
 import stage_jax
 from stage_jax.cli import main as cli
 from stage_jax.errors import InputError
+from stage_jax.film.by_model import refine_by_model
 from stage_jax.progress import Progress
-from stage_jax.story.refiner import refine_by_model, refine_by_rules
+from stage_jax.story.refiner import refine_by_rules
 
 FILM = Path(__file__).parents[1] / "data" / "big_buck_bunny_160x90.mp4"
 
@@ -60,7 +61,7 @@ def test_film_calls_make_film(monkeypatch: pytest.MonkeyPatch) -> None:
     for flags, expected in (("rules", refine_by_rules), ("http://h/v1 --llm eye", None)):
         assert cli.main(["film", "a.json", "--out=o", "--refine", *flags.split()]) == 0
         refine = calls[-1][1]["refine"]
-        assert refine is expected or (refine.func is refine_by_model and refine.keywords["endpoint"].model == "eye")
+        assert refine is expected or (refine.func is refine_by_model and refine.keywords["model"].model == "eye")
     assert all(isinstance(args[-1], Progress) for args, _ in calls)
 
 
@@ -75,8 +76,8 @@ WRONG = [
     (["film", "a.json", "--out", "o", "--guidance", "nan"], "argument --guidance: found 'nan', expected a number"),
     (["film", "a.json", "--out", "o", "--pairs", "p", "--guidance", "3"], "--guidance: found with --pairs"),
     (["film", "a.json", "--out", "o", "--guid", "3"], "unknown arguments: --guid 3"),
-    (["film", "a.json", "--out", "o", "--refine", "rule"], "rule: expected an endpoint such as http://localhost"),
-    (["film", "a.json", "--out", "o", "--llm", "m"], "--llm: found without an endpoint, expected with --refine URL"),
+    (["film", "a.json", "--out", "o", "--refine", "rule"], "--llm: found none, expected what rule calls the model"),
+    (["film", "a.json", "--out", "o", "--llm", "m"], "--llm, --key-env: found without an endpoint, expected with --refine URL"),
     (["film", "a.json", "b.json", "--out", "o"], "unknown arguments: b.json"),
     (["data", "toy", "--out", "o", "--config.a=3"], "unknown arguments: --config.a=3"),
     (["data", "toy", "--out", "o", "--level", "hard"], "argument --level: invalid choice: 'hard'"),

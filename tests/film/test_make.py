@@ -22,6 +22,7 @@ from stage_jax.generate.models import load_models
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.story.board import Board
 from stage_jax.story.pairs import read_picture
+from stage_jax.story.readers import read_story
 from stage_jax.story.types import Character, Frame, Story, story_to_json
 from tests.generate.models import FRAMES, SAMPLING, VOCABULARY, make_story, write_models
 from tests.training import sizes
@@ -196,6 +197,17 @@ def test_settings_name_the_sampling_that_was_used(place: Path):
     assert given["step2"]["steps"] == given["dit"]["steps"] == 7
     assert given["step2"]["guidance"] == 0.0 and given["dit"]["guidance"] == own["dit"]["guidance"]
     assert sampling(load_models(place / "model", draw=False), None, None).keys() == {"dit"}
+
+
+def test_refined_prompts_are_in_the_story(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board):
+    monkeypatch.setattr(make, "draw_board", lambda *_, **__: board)
+    monkeypatch.setattr(make, "fill_board", lambda board, *_, **__: board)
+    said = Said()
+    make_film(place / "story.json", tmp_path / "out", said, model=place / "model", refine=lambda shot: f"{shot.name} moves.")
+    assert [step for step in said.steps if step[0] == "prompts"] == [("prompts", i, 3) for i in (1, 2, 3)]
+    prompts = [shot.video_prompt for _, shot in read_story(tmp_path / "out" / "story.json").shots()]
+    assert prompts == [f"{name} moves." for name in NAMES]
+    assert "SC01_SH020 moves." in (tmp_path / "out" / "board.html").read_text()
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from stage_jax.errors import InputError
 from stage_jax.story.board import Board, BoardShot, Pair
-from stage_jax.story.endpoint import Endpoint
 from stage_jax.story.motion import measure
 from stage_jax.story.pictures import fit_picture
-from stage_jax.story.refiner import camera_words, refine_board, refine_by_model, refine_by_rules, subject_words
+from stage_jax.story.refiner import camera_words, refine_board, refine_by_rules, subject_words
 from stage_jax.story.types import Scene, Shot, Story
-from tests.story.test_director import serving
 
 SIDE = 96
 
@@ -101,15 +97,3 @@ def test_a_board_gets_the_prompts_that_it_lacks() -> None:
     assert seen == ["SC01_SH020"]
     assert [each.shot.video_prompt for each in board.shots] == ["mine", "B. Refined."]
     assert [each.video_prompt for _, each in board.story.shots()] == ["mine", "B. Refined."]
-
-
-def test_a_vision_model_sees_both_frames() -> None:
-    given = shot(frame(), frame(x=9))
-    with serving(json.dumps({"prompt": ""}), json.dumps({"prompt": "The  ball\nrolls."})) as (url, got):
-        assert refine_by_model(given, Endpoint(url, "eye")) == "The ball rolls."
-    content = got[0]["messages"][1]["content"]
-    assert [part["type"] for part in content] == ["text", "image_url", "image_url"] and "A ball." in content[0]["text"]
-    assert content[1] != content[2] and content[1]["image_url"]["url"].startswith("data:image/png;base64,")
-    assert "prompt: found" in got[1]["messages"][-1]["content"]
-    with serving(json.dumps({"prompt": "x" * 3000})) as (url, _), pytest.raises(InputError, match="in 3 tries"):
-        refine_by_model(given, Endpoint(url, "eye"))
