@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import reduction, util
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -24,7 +23,6 @@ import grain
 import numpy as np
 from jaxtyping import UInt8
 
-MEMORY = Path("/dev/shm")  # where Linux keeps files in memory; elsewhere temporary files have to do
 PRELOAD = ("data_pipeline.workers", "data_pipeline.records", "data_pipeline.shots")  # imported once for all workers
 ENDING = 5.0  # seconds to learn how a worker ended
 
@@ -148,7 +146,9 @@ class _Slot:
 
     @classmethod
     def new(cls) -> _Slot:
-        with tempfile.TemporaryFile(dir=MEMORY if MEMORY.is_dir() else None) as file:
+        if hasattr(os, "memfd_create"):  # not in /dev/shm, which containers keep small
+            return cls(os.memfd_create("stage_data"))
+        with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
     def __del__(self) -> None:
