@@ -33,5 +33,5 @@ def get_config(arg: str = "") -> ConfigDict:
             "adam_only": r"modulation|head|scale|bias",
         }
     )
-    config.data = ConfigDict({"dir": "data/toy", "batch": 20, "stories": 1000})
+    config.data = ConfigDict({"dir": "data/toy", "batch": 20, "stories": 1000, "workers": 0})
     return config

@@ -49,7 +49,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "adam_only": r"token_embedding|position_bias|modulation|head|scale|bias",
         }
     )
-    config.data = ConfigDict({"dir": "data/toy", "batch": 40})
+    config.data = ConfigDict({"dir": "data/toy", "batch": 40, "workers": 0})
     if arg == "full":
         config.words, config.text_len, config.data.dir = "full", 64, "data/toy_full"
     return config

@@ -32,6 +32,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data = ConfigDict(
         {
             "dir": "data/toy",
+            "workers": 0,  # processes that make batches; 0: threads
             "clips": 1,  # clips in a clip step
             "window": 17,  # frames of each: as long as the clips are, a shorter window leaves the later frames to drift
             "stills": 8,  # pictures in a step of stills
