@@ -10,10 +10,9 @@ import bisect
 import contextlib
 import dataclasses
 import itertools
-import json
 import operator
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -21,19 +20,14 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import UInt8
 
-from data_pipeline.toy_cinema import render, world
 from stage_jax.errors import InputError
 from stage_jax.files import atomic_folder, system_errors
-from stage_jax.story.types import story_to_json
 
 FORMAT = "stage_jax.records/1"
-LICENCE = "Apache-2.0"  # of the toy world's pictures
 TEXTS = ("story", "truth", "split", "source", "licence", "preferences")
 PICTURES = ("frames", "clips", "rejected", "references")
 FIELDS = (*TEXTS, *PICTURES, "masks", "shots")
 LATER = ("preferences", "rejected", "references", "masks")  # fields that records of this format written earlier do not have
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,76 +140,8 @@ def write_records(
         builder.download_and_prepare(download_config=config)
         for file in Path(builder.data_dir).iterdir():  # out of the folders of name and version that TFDS makes
             file.rename(folder / file.name)
-        shutil.rmtree(folder / builder.name)
-
-
-def toy_example(story: world.ToyStory, clips: bool, interior: int = 2, size: int = world.SIDE) -> Example:
-    """The example of a toy story, pictures rendered."""
-    frames, films = [], []
-    for i in range(len(story.shots)):
-        clip = render.render_clip(story, i, world.FRAMES, size)
-        frames.append(clip[[0, world.FRAMES - 1, *world.interior_frames(story, i, interior)]])
-        films.append(clip)
-    return Example(
-        story=json.dumps(story_to_json(story.to_story())),
-        truth=json.dumps(story.truth()),
-        split=story.split,
-        source=f"toy cinema, split {story.split}, seed {story.seed}",
-        licence=LICENCE,
-        frames=np.concatenate(frames),
-        clips=np.concatenate(films) if clips else np.zeros((0, size, size, 3), np.uint8),
-        shots=len(story.shots),
-    )
-
-
-def write_toy_records(
-    out_dir: str | Path,
-    stories: Mapping[str, int],
-    level: world.Level = world.EASY,
-    seed: int = 0,
-    clips: bool = True,
-    progress: Progress | None = None,
-    interior: int = 2,
-    size: int = world.SIDE,
-) -> None:
-    """Draws and writes toy stories of level `easy`, as `write_drawn_records` does."""
-    write_drawn_records(
-        out_dir,
-        stories,
-        lambda number, split: toy_example(world.random_story(number, level, split), clips, interior, size),
-        Shape(size, size, interior, world.FRAMES if clips else 0),
-        {"made_by": "toy_cinema", "level": level.name, "seed": seed, "fps": world.FPS},
-        progress,
-    )
-
-
-def write_drawn_records(
-    out_dir: str | Path,
-    stories: Mapping[str, int],
-    draw: Callable[[int, str], Example],
-    shape: Shape,
-    about: Mapping[str, Any],
-    progress: Progress | None = None,
-) -> None:
-    """Writes `stories[split]` stories of each split: draw(about["seed"], split), draw(about["seed"] + 1, split), ...
-
-    progress: called with (stories written, stories in all). Raises InputError on a split that is unknown or empty.
-    """
-    for split, n in stories.items():
-        if split not in world.SPLITS or n < 1:
-            raise InputError(f"toy records: found {n} stories for split {split!r}, expected 1 or more for one of "
-                             f"{', '.join(world.SPLITS)}")  # fmt: skip
-    total, done = sum(stories.values()), 0
-
-    def examples(split: str, n: int) -> Iterator[Example]:
-        nonlocal done
-        for i in range(n):
-            yield draw(about["seed"] + i, split)
-            done += 1
-            if progress:
-                progress(done, total)
-
-    write_records(out_dir, {split: examples(split, n) for split, n in stories.items()}, shape, about)
+        for left in [path for path in folder.iterdir() if path.is_dir()]:  # those, and one for downloads
+            shutil.rmtree(left)
 
 
 class RecordSource:

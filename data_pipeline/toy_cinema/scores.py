@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from jaxtyping import UInt8
 
 from data_pipeline.toy_cinema import probe, render, world
 from data_pipeline.toy_cinema.captions import first_seen
@@ -64,8 +65,8 @@ def outcomes(story: world.ToyStory, shot_index: int, which: str | float | int, r
     return found
 
 
-def story_outcomes(story: world.ToyStory, pictures: np.ndarray) -> list[Outcome]:
-    """Outcomes of all pairs of a story, pictures [shots, 2, H, W, 3] uint8."""
+def story_outcomes(story: world.ToyStory, pictures: UInt8[np.ndarray, "shots 2 h w 3"]) -> list[Outcome]:
+    """Outcomes of all pairs of a story."""
     found = []
     for i, (start, end) in enumerate(probe.read_story(pictures, story)):
         found += outcomes(story, i, "start", start) + outcomes(story, i, "end", end)
@@ -89,8 +90,8 @@ def summary(found: Iterable[Outcome], level: world.Level = world.EASY) -> dict[s
     return scores
 
 
-def true_pairs(story: world.ToyStory, size: int = world.SIDE) -> np.ndarray:
-    """The start and end frames of a story, [shots, 2, size, size, 3] uint8."""
+def true_pairs(story: world.ToyStory, size: int = world.SIDE) -> UInt8[np.ndarray, "shots 2 size size 3"]:
+    """The start and end frames of a story."""
     return np.stack(
         [[render.render_frame(story, i, phase, size) for phase in (0.0, 1.0)] for i in range(len(story.shots))]
     )

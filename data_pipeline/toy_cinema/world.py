@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline.toy_cinema.written import written_story
 from stage_jax.errors import InputError
-from stage_jax.story import types
 
 SIDE = 64  # the side of the picture that all lengths here refer to
 FRAMES = 17  # frames of a clip, 4k + 1 as the causal VAE wants them
@@ -105,28 +103,6 @@ class ToyStory:
     def truth(self) -> dict[str, Any]:
         """All that is known of the story, as JSON values."""
         return dataclasses.asdict(self)
-
-    def to_story(self) -> types.Story:
-        """The story as users write it; a new scene starts whenever the place changes."""
-        from data_pipeline.toy_cinema.captions import character_words, place_words, prose, story_captions
-
-        shots = [
-            types.Shot(
-                id="",
-                description=prose(caption),
-                size=shot.size,
-                characters=tuple(self.characters[i].name for i in shot.characters),
-                seconds=(FRAMES - 1) / FPS,
-            )
-            for shot, caption in zip(self.shots, story_captions(self), strict=True)
-        ]
-        return written_story(
-            f"Toy story {self.split} {self.seed}",
-            [(c.name, character_words(c)) for c in self.characters],
-            [(p.name, place_words(p.kind)) for p in self.places],
-            zip((shot.place for shot in self.shots), shots, strict=True),
-            FPS,
-        )
 
 
 def from_truth(truth: Mapping[str, Any]) -> ToyStory:

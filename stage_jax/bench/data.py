@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_pipeline.records import write_toy_records
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.bench.contest import Contender, Timing, compete
 from stage_jax.errors import InputError
 

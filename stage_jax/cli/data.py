@@ -107,15 +107,14 @@ def _add_show(kinds: argparse._SubParsersAction) -> None:
 
 def run_toy(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
-    from data_pipeline.full_records import write_full_records
-    from data_pipeline.records import write_toy_records
+    from data_pipeline.toy_records import write_toy_records
 
     counts = {"train": args.stories, "validation": args.validation, "test": args.test}
     with Progress() as progress:
-        write = {"easy": write_toy_records, "full": write_full_records}[args.level]
-        write(
+        write_toy_records(
             args.out,
             {split: count for split, count in counts.items() if count},
+            args.level,
             seed=args.seed,
             clips=args.clips,
             size=args.size,

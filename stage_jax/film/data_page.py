@@ -45,7 +45,7 @@ def data_page(directory: Path, splits: Mapping[str, RecordSource], shown: int, c
 
 def _title(directory: Path, splits: Mapping[str, RecordSource]) -> Markup:
     metadata = next(iter(splits.values())).metadata
-    facts = {name: f"{len(source):,} stories" for name, source in splits.items()}
+    facts = {name: f"{len(source):,} {'story' if len(source) == 1 else 'stories'}" for name, source in splits.items()}
     facts["Picture"] = f"{metadata['width']} × {metadata['height']}"
     facts["Frames a shot"] = f"2 and {metadata['interior']} interior"
     facts["Clips"] = f"{metadata['clip_frames']} frames" if metadata["clip_frames"] else "none"

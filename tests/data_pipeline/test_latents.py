@@ -15,8 +15,9 @@ from flax import nnx
 
 from data_pipeline import latents
 from data_pipeline.latents import open_latents
-from data_pipeline.records import Example, Shape, open_records, toy_example, write_records, write_toy_records
+from data_pipeline.records import Example, Shape, open_records, write_records
 from data_pipeline.toy_cinema import world
+from data_pipeline.toy_records import toy_example, write_toy_records
 from data_pipeline.triplets import altered
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import flat_params

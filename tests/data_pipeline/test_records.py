@@ -17,8 +17,10 @@ import pytest
 from tensorflow_datasets.core import file_adapters
 
 from data_pipeline import records
-from data_pipeline.records import open_records, toy_example, write_records, write_toy_records
+from data_pipeline.records import open_records, write_records
 from data_pipeline.toy_cinema import render, world
+from data_pipeline.toy_cinema.written import to_story
+from data_pipeline.toy_records import toy_example, write_toy_records
 from stage_jax.errors import InputError
 from stage_jax.story.types import story_from_json
 
@@ -31,6 +33,7 @@ def folder(tmp_path_factory):
         out, {"train": 4, "validation": 2}, seed=10, progress=lambda done, total: seen.append((done, total))
     )
     assert seen == [(i, 6) for i in range(1, 7)]
+    assert all(path.is_file() for path in out.iterdir())
     return out
 
 
@@ -41,7 +44,7 @@ def test_examples_come_back_as_they_went_in(folder):
     for i in range(4):
         item, story = source[i], world.random_story(10 + i)
         assert world.from_truth(json.loads(item["truth"])) == story
-        assert story_from_json(json.loads(item["story"]), "record") == story.to_story()
+        assert story_from_json(json.loads(item["story"]), "record") == to_story(story)
         assert (item["split"], item["shots"]) == ("train", len(story.shots))
         assert item["frames"].dtype == item["clips"].dtype == np.uint8
         frames = item["frames"].reshape(-1, 4, 64, 64, 3)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from data_pipeline.cache import Latents
-from data_pipeline.full_records import write_full_records
 from data_pipeline.records import open_records
 from data_pipeline.roles import RoleSource, role_examples
 from data_pipeline.shots import ShotSource
 from data_pipeline.toy_cinema.full.captions import vocabulary
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.story.types import Character, Scene, Shot, Story, story_from_json
 
@@ -84,7 +84,7 @@ def test_dropout(roles: RoleSource):
 
 def test_the_records_own_references_and_masks_are_taken(tmp_path: Path):
     """The latents are numbers here: of reference pictures 1000 and their row. Masks are those of the records, cell by cell."""
-    write_full_records(tmp_path / "full", {"train": 2}, seed=23, clips=False, size=32)
+    write_toy_records(tmp_path / "full", {"train": 2}, "full", seed=23, clips=False, size=32)
     records = open_records(tmp_path / "full", "train")
     told = tuple(story_from_json(json.loads(record["story"]), "record") for record in records)
     shots, cast = [record["shots"] for record in records], [len(story.characters) for story in told]

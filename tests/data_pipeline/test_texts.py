@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from data_pipeline.records import open_records, write_toy_records
+from data_pipeline.records import open_records
 from data_pipeline.texts import open_texts
 from data_pipeline.toy_cinema.captions import vocabulary
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import flat_params
 from stage_jax.models.tokenizer import WordTokenizer

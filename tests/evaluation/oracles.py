@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipeline.records import toy_example
 from data_pipeline.toy_cinema import world
+from data_pipeline.toy_cinema.written import to_story
+from data_pipeline.toy_records import toy_example
 from stage_jax.evaluation.held_out import HeldOut
 from stage_jax.generate.models import PictureCodec
 from stage_jax.models.vae_config import VAEConfig
@@ -56,7 +57,7 @@ def story(seed: int, clips: bool = False) -> HeldOut:
     example = toy_example(toy, clips)
     n, size = example.shots, example.frames.shape[1:]
     return HeldOut(
-        seed, toy.to_story(), toy, example.frames.reshape(n, -1, *size),
+        seed, to_story(toy), toy, example.frames.reshape(n, -1, *size),
         example.clips.reshape(n, len(example.clips) // n, *size),
     )  # fmt: skip
 

@@ -12,8 +12,8 @@ import pytest
 from flax import nnx
 from PIL import Image
 
-from data_pipeline.records import write_toy_records
 from data_pipeline.toy_cinema.captions import vocabulary
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.evaluation.goals import GOALS
 from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.stacking import flat_params

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipeline.full_records import write_full_records
-from data_pipeline.records import Example, Shape, open_splits, write_records, write_toy_records
+from data_pipeline.records import Example, Shape, open_splits, write_records
 from data_pipeline.toy_cinema.full import captions, pairs, stories
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.cli import main as cli
 from stage_jax.film.data_page import data_page
 from stage_jax.story import types
@@ -24,7 +24,7 @@ EVIL = '<img src="https://example.com/x"><script>alert(1)</script>'
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("records") / "full"
-    write_full_records(out, {"train": 1, "test": 2}, seed=SEED, clips=False, size=32)
+    write_toy_records(out, {"train": 1, "test": 2}, "full", seed=SEED, clips=False, size=32)
     return out
 
 

@@ -6,7 +6,7 @@ import jax
 import pytest
 from flax import nnx
 
-from data_pipeline.records import write_toy_records
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.models.stacking import flat_params
 from stage_jax.models.vae import VAE
 from stage_jax.weights.folder import write_part

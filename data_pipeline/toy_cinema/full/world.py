@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_pipeline.toy_cinema import world
-from data_pipeline.toy_cinema.world import FPS, FRAMES, ToyCharacter, ease
-from data_pipeline.toy_cinema.written import written_story
+from data_pipeline.toy_cinema.world import ToyCharacter, ease
 from stage_jax.errors import InputError
-from stage_jax.story import types
 
 NAME = "full"
 
@@ -83,30 +81,6 @@ class FullStory:
     def truth(self) -> dict[str, Any]:
         """All that is known of the story, as JSON values."""
         return {"level": NAME, **dataclasses.asdict(self)}
-
-    def to_story(self) -> types.Story:
-        """The story as users write it; a new scene starts whenever the place changes."""
-        from data_pipeline.toy_cinema.captions import character_words
-        from data_pipeline.toy_cinema.full.captions import place_words, prose, story_captions
-
-        shots = [
-            types.Shot(
-                id="",
-                description=prose(caption),
-                size=shot.size,
-                movement=shot.camera,
-                characters=tuple(self.characters[i].name for i in shot.characters),
-                seconds=(FRAMES - 1) / FPS,
-            )
-            for shot, caption in zip(self.shots, story_captions(self), strict=True)
-        ]
-        return written_story(
-            f"Toy story full {self.split} {self.seed}",
-            [(c.name, character_words(c)) for c in self.characters],
-            [(p.name, place_words(p)) for p in self.places],
-            zip((shot.place for shot in self.shots), shots, strict=True),
-            FPS,
-        )
 
 
 def from_truth(truth: Mapping[str, Any]) -> FullStory:

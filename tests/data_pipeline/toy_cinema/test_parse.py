@@ -10,6 +10,7 @@ import pytest
 from data_pipeline.toy_cinema import captions, world
 from data_pipeline.toy_cinema.parse import toy_from_story
 from data_pipeline.toy_cinema.scores import story_outcomes, true_pairs
+from data_pipeline.toy_cinema.written import to_story
 from stage_jax.errors import InputError
 from stage_jax.story.types import Scene, Shot, Story
 
@@ -26,7 +27,7 @@ FIRST = "Mia, a red square with a crown, walks left. A night sky over snow with 
 def test_a_drawn_story_is_read_back(described):
     for seed in range(150):
         toy = world.random_story(seed)
-        written = toy.to_story()
+        written = to_story(toy)
         if not described:  # from the captions alone
             written = dataclasses.replace(written, characters=(), locations=())
             scenes = tuple(dataclasses.replace(scene, location="") for scene in written.scenes)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.toy_cinema import world
+from data_pipeline.toy_cinema.written import to_story
 from stage_jax.errors import InputError
 
 STORIES = [world.random_story(seed) for seed in range(300)]
@@ -88,7 +89,7 @@ def test_interior_frames_are_inside_distinct_and_of_the_seed():
 
 def test_scenes_follow_the_places():
     for toy in STORIES[:50]:
-        story = toy.to_story()
+        story = to_story(toy)
         flat = list(story.shots())
         assert len(flat) == len(toy.shots)
         assert story.shot_name(*flat[0]) == "SC01_SH010"

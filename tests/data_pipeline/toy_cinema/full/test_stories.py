@@ -10,6 +10,7 @@ import pytest
 
 from data_pipeline.toy_cinema import world as lengths
 from data_pipeline.toy_cinema.full import stories, world
+from data_pipeline.toy_cinema.written import to_story
 from stage_jax.errors import InputError
 
 STORIES = [stories.random_story(seed) for seed in range(100)]
@@ -128,7 +129,7 @@ def test_truth_is_json_and_leads_back():
 
 def test_the_written_story_has_size_movement_and_scenes():
     for toy in STORIES[:20]:
-        shots = list(toy.to_story().shots())
+        shots = list(to_story(toy).shots())
         assert [(shot.size, shot.movement) for _, shot in shots] == [(s.size, s.camera) for s in toy.shots]
         assert [scene.location for scene, _ in shots] == [toy.places[s.place].name.replace(" ", "_") for s in toy.shots]
 

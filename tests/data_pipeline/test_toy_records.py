@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from data_pipeline.full_records import full_example, write_full_records
 from data_pipeline.records import Shape, open_records, write_records
 from data_pipeline.toy_cinema.full import pairs, render, stories, world
+from data_pipeline.toy_cinema.written import to_story
+from data_pipeline.toy_records import full_example, write_toy_records
 from stage_jax.story.types import story_from_json
 
 SIZE, SEED = 32, 23  # the story of this seed goes on over a cut
@@ -19,8 +20,8 @@ SIZE, SEED = 32, 23  # the story of this seed goes on over a cut
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("records") / "full"
     seen = []
-    write_full_records(
-        out, {"train": 2, "test": 1}, seed=SEED, size=SIZE, progress=lambda done, total: seen.append((done, total))
+    write_toy_records(
+        out, {"train": 2, "test": 1}, "full", seed=SEED, size=SIZE, progress=lambda done, total: seen.append((done, total))
     )
     assert seen == [(1, 3), (2, 3), (3, 3)]
     return out
@@ -32,7 +33,7 @@ def test_examples_come_back_as_they_were_drawn(folder):
     for i in range(2):
         item, story = source[i], stories.random_story(SEED + i)
         assert world.from_truth(json.loads(item["truth"])) == story
-        assert story_from_json(json.loads(item["story"]), "record") == story.to_story()
+        assert story_from_json(json.loads(item["story"]), "record") == to_story(story)
         n = len(story.shots)
         frames = item["frames"].reshape(n, 4, SIZE, SIZE, 3)
         clips = item["clips"].reshape(n, 17, SIZE, SIZE, 3)
