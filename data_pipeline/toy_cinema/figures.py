@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw
 
 Colour = tuple[int, int, int]
 Length = float | int
-Point = tuple[Length, Length]
 
 COLOURS: dict[str, Colour] = {
     "red": (222, 36, 40),

@@ -12,7 +12,6 @@ from jaxtyping import Bool, UInt8
 
 from data_pipeline.records import RecordSource
 from data_pipeline.toy_cinema import render, world
-from data_pipeline.toy_records import toy_example
 from stage_jax.errors import InputError
 from stage_jax.evaluation.levels import Level, level_named
 from stage_jax.evaluation.levels import Story as ToyStory

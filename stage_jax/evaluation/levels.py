@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipeline import full_records, records
+from data_pipeline import toy_records
+from data_pipeline.records import Example
 from data_pipeline.toy_cinema import scores, world
 from data_pipeline.toy_cinema.full import scores as full_scores
 from data_pipeline.toy_cinema.full import stories as full_stories
@@ -32,7 +33,7 @@ class Level:
     remembered: tuple[str, ...]
     from_truth: Callable[[Mapping[str, Any]], Story]
     draw: Callable[[int, str, int | None], Story]
-    example: Callable[[Story, bool, int, int], records.Example]
+    example: Callable[[Story, bool, int, int], Example]
     outcomes: Callable[[Story, np.ndarray], list[Outcome]]
     summary: Callable[[Iterable[Outcome]], dict[str, Score]]
 
@@ -104,11 +105,11 @@ def _draw_full(seed: int, split: str, shots: int | None) -> full_world.FullStory
 FAR = 1_000_003  # between the seeds that are tried for one long story
 EASY = Level(
     "easy", (*scores.ATTRIBUTES, MOTION), ("colour", "shape", "hat", "place"), world.from_truth, _draw_easy,
-    records.toy_example, _easy_outcomes, _easy_summary,
+    toy_records.toy_example, _easy_outcomes, _easy_summary,
 )  # fmt: skip
 FULL = Level(
     "full", full_scores.ATTRIBUTES, (*full_scores.IDENTITY, *full_scores.PLACE), full_world.from_truth, _draw_full,
-    full_records.full_example, full_scores.story_outcomes, full_scores.summary,
+    toy_records.full_example, full_scores.story_outcomes, full_scores.summary,
 )  # fmt: skip
 LEVELS = {level.name: level for level in (EASY, FULL)}
 

@@ -13,8 +13,9 @@ import pytest
 from flax import nnx
 
 from data_pipeline.pictures import open_pictures
-from data_pipeline.records import open_records, write_toy_records
+from data_pipeline.records import open_records
 from data_pipeline.toy_cinema.captions import vocabulary
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.errors import InputError
 from stage_jax.generate.clip_embedder import read_clip_for
 from stage_jax.models.clip import CLIP, CLIPConfig

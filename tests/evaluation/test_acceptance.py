@@ -12,6 +12,7 @@ import pytest
 from data_pipeline.toy_cinema import render, world
 from data_pipeline.toy_cinema.full import stories as full_stories
 from data_pipeline.toy_cinema.full.pairs import broken_cuts, moves
+from data_pipeline.toy_cinema.written import to_story
 from stage_jax.evaluation.acceptance import changes, fall_figures
 from stage_jax.evaluation.dual_encoding import JOINT, SEPARATE, class_figures, gap_figures, joined
 from stage_jax.evaluation.figures import Figure
@@ -44,7 +45,7 @@ def full_story(seed: int) -> HeldOut:
     toy = full_stories.random_story(seed, "test")
     example = FULL.example(toy, False, 2, world.SIDE)
     n, size = example.shots, example.frames.shape[1:]
-    return HeldOut(seed, toy.to_story(), toy, example.frames.reshape(n, -1, *size), example.clips.reshape(n, 0, *size))
+    return HeldOut(seed, to_story(toy), toy, example.frames.reshape(n, -1, *size), example.clips.reshape(n, 0, *size))
 
 
 def apart(held: HeldOut) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline.records import write_toy_records
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.evaluation import acceptance
 from stage_jax.evaluation.goals import STEP2_GOALS
 from tests.evaluation.test_measure_tiny import model  # noqa: F401
