@@ -46,7 +46,10 @@ class Workers:
             pipe, its_pipe = context.Pipe()
             files = [reduction.DupFd(slot.file) for slot in slots]
             process = context.Process(target=_work, args=(pickled, number, count, its_pipe, files), daemon=True)
-            process.start()
+            try:
+                process.start()
+            except (EOFError, ConnectionError):
+                raise ChildProcessError(f"data worker {number} ended before it began") from None
             its_pipe.close()
             self._workers.append(_Worker(process, pipe, slots))
 
