@@ -13,7 +13,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 from PIL import Image
 
-from data_pipeline.records import write_toy_records
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.errors import InputError
 from stage_jax.generate.models import load_models
 from stage_jax.models import zoo
