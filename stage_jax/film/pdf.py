@@ -35,6 +35,7 @@ def storyboard_pdf(board: Board) -> bytes:
     pdf.set_text_shaping(True)  # right-to-left scripts in their order, Arabic letters joined
     pdf.set_auto_page_break(False)
     pdf.c_margin = 0
+    pdf.alias_nb_pages(None)  # it would put a number into a story that says {nb}
     pages = max(1, -(-len(board.shots) // (COLUMNS * ROWS)))
     spans = shot_spans(board)
     width = (PAGE[0] - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS

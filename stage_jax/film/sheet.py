@@ -16,16 +16,18 @@ PAPER, INK, SOFT, LINE = (250, 249, 245), (34, 33, 30), (120, 116, 106), (215, 2
 # In pixels: height of a frame on the sheet, outer margin, gap between cells, height of the words under a pair.
 FRAME, MARGIN, GAP, WORDS = 192, 40, 28, 74
 HEADER = 76
+MOST = 300  # shots on a sheet: a hundred rows of three, some 30,000 pixels
 LONGEST = 500  # characters of a text that are laid out at all: more than any sheet is wide
 
 
 def contact_sheet(board: Board, columns: int = 3) -> UInt8[np.ndarray, "H W 3"]:
-    """Every pair in story order, `columns` to a row, with its name, timecode and the beginning of its caption.
+    """The pairs in story order, `columns` to a row, with name, timecode and the beginning of the caption; the first `MOST` of
+    a longer story.
 
     Frames smaller than 192 pixels are enlarged by whole pixels, larger ones reduced (Lanczos); a board without shots gives a
     sheet with its title alone.
     """
-    pictures = [(_frame(shot.pair.start), _frame(shot.pair.end)) for shot in board.shots]
+    pictures = [(_frame(shot.pair.start), _frame(shot.pair.end)) for shot in board.shots[:MOST]]
     cell = max((start.width + end.width + 6 for start, end in pictures), default=400)
     columns = max(1, min(columns, len(pictures)))
     rows = -(-len(pictures) // columns)
@@ -37,8 +39,11 @@ def contact_sheet(board: Board, columns: int = 3) -> UInt8[np.ndarray, "H W 3"]:
     spans = shot_spans(board)
     length = timecode(spans[-1][1] if spans else 0, board.fps)
     _line(draw, (MARGIN, 24), board.story.title or "Untitled", 26, INK, size[0] - 2 * MARGIN)
-    _line(draw, (MARGIN, 56), f"{len(pictures)} shots, {length} at {board.fps:g} fps", 13, SOFT, size[0] - 2 * MARGIN)
-    for index, (shot, (start, end)) in enumerate(zip(board.shots, pictures, strict=True)):
+    facts = f"{len(board.shots):,} shots, {length} at {board.fps:g} fps"
+    if len(pictures) < len(board.shots):
+        facts += f"; the first {len(pictures)}"
+    _line(draw, (MARGIN, 56), facts, 13, SOFT, size[0] - 2 * MARGIN)
+    for index, (shot, (start, end)) in enumerate(zip(board.shots[:MOST], pictures, strict=True)):
         left = MARGIN + index % columns * (cell + GAP)
         top = HEADER + 24 + index // columns * step
         sheet.paste(start, (left, top))

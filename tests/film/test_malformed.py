@@ -1,0 +1,201 @@
+"""Malformed input, each kind once, through `stage film`: one clear line and nothing written, or a correct film."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import opentimelineio as otio
+import pytest
+from PIL import Image
+
+from stage_jax.cli import main as cli
+from stage_jax.film.make import write_board
+from stage_jax.film.storyboarder import storyboarder_names
+from stage_jax.film.video import count_frames
+from stage_jax.story.board import Board, BoardShot, MemoryEntry, Pair
+from stage_jax.story.readers import read_story
+from stage_jax.story.types import Story, story_to_json
+from tests.film.boards import picture
+from tests.film.test_html import ATTRIBUTES, TAGS, Page
+
+FOUNTAIN = "INT. ROOM - DAY\n\nMia waits.\n\nTom comes.\n"
+
+
+def story(**changes: Any) -> dict[str, Any]:
+    """A story of two shots; `changes` go into its second one."""
+    shots = [{"id": "SH010", "description": "Mia waits."}, {"id": "SH020", "description": "Tom comes."} | changes]
+    return {"title": "T", "characters": [{"id": "mia", "name": "Mia"}], "scenes": [{"id": "SC01", "shots": shots}]}
+
+
+def bomb(path: Path) -> None:
+    """A PNG of 50,000 x 50,000 pixels in a few hundred bytes."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(9_000))) + chunk(b"IEND", b""))
+
+
+def huge(path: Path) -> None:
+    Image.new("1", (11_000, 11_000)).save(path)
+
+
+FILES: list[tuple[str, str, bytes, str]] = [
+    ("broken JSON", "s.json", b'{"title": "T",\n  "scenes": [}', "s.json:2:14: not JSON"),
+    ("wrong types", "s.json", json.dumps(story(seconds="long")).encode(), "scenes[0].shots[1].seconds: found the string"),
+    ("no scenes", "s.fountain", b"Title: Nothing\n\n# A section\n\n= A synopsis\n", "s.fountain:1: found no action"),
+    ("empty file", "s.fountain", b"", "found no action"),
+    ("binary junk", "s.json", bytes(range(256)) * 9, "s.json:2: found no text"),
+    ("binary junk as a screenplay", "s.fountain", os.urandom(64) + b"\0\xff", "s.fountain:"),
+    ("Latin-1", "s.fountain", "INT. CAFÉ\n\nMia".encode("latin-1"), "s.fountain:1: found byte 0xc9, which is no UTF-8"),
+    ("UTF-16", "s.fountain", FOUNTAIN.encode("utf-16"), "s.fountain:1: text in UTF-16, expected UTF-8"),
+    ("zero shots", "s.json", b'{"title": "T", "scenes": [{"id": "SC01"}]}', "scenes: found 0 shots in all"),
+    ("duplicate ids", "s.json", json.dumps(story(id="SH010")).encode(), "found a second shot called SC01_SH010"),
+    ("unknown characters", "s.json", json.dumps(story(characters=["maia"])).encode(), "the id of a character: 'mia'"),
+    ("absurd duration", "s.json", json.dumps(story(seconds=1e300)).encode(), "shots[1].seconds: found the number 1e+300"),
+    ("negative duration", "s.json", json.dumps(story(seconds=-2)).encode(), "shots[1].seconds: found the number -2"),
+    ("no such picture", "s.json", json.dumps(story(start={"image": "no.png"})).encode(), "no such picture in"),
+    ("path escape", "s.json", json.dumps(story(end={"image": "../secret.png"})).encode(), "end.image: found"),
+    ("absolute path", "s.json", json.dumps(story(end={"image": "/etc/passwd"})).encode(), "end.image: found"),
+    ("symlink out", "s.json", json.dumps(story(start={"image": "link.png"})).encode(), "link.png leads out of"),
+    ("device", "s.json", json.dumps(story(start={"image": "pipe.png"})).encode(), "no such picture in"),
+    ("another kind of file", "s.docx", b"PK", "found a file called '*.docx', expected *.json or *.fountain"),
+]  # fmt: skip
+PICTURES: list[tuple[str, Callable[[Path], Any], str]] = [
+    ("missing", lambda path: path.unlink(), "1 pictures are missing: SC01_SH020_end.png"),
+    ("broken", lambda path: path.write_bytes(path.read_bytes()[:60]), "not a picture that can be read"),
+    ("no picture", lambda path: path.write_bytes(b"<svg onload='alert(1)'/>"), "not a picture that can be read"),
+    ("huge", huge, "over 100 million pixels"),
+    ("image bomb", bomb, "over 100 million pixels"),
+]
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a bad input ends in; no more than that is left of it."""
+    before = set(Path(arguments[0]).parents[1].rglob("*"))
+    assert cli.main(["film", *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 1 and "Traceback" not in told.err and len(told.err) < 600
+    assert set(Path(arguments[0]).parents[1].rglob("*")) == before
+    return told.err
+
+
+@pytest.mark.parametrize(("name", "data", "expected"), [case[1:] for case in FILES], ids=[case[0] for case in FILES])
+def test_stories(name: str, data: bytes, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "story"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(b"")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / name).write_bytes(data)
+    assert expected in refused([str(folder / name), "--out", str(tmp_path / "out")], capsys)
+
+
+@pytest.mark.parametrize(("spoil", "expected"), [case[1:] for case in PICTURES], ids=[case[0] for case in PICTURES])
+def test_pictures(
+    spoil: Callable[[Path], Any], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / "story" / "pairs"
+    pairs.mkdir(parents=True)
+    for name in ("SC01_SH010_start", "SC01_SH010_end", "SC01_SH020_start", "SC01_SH020_end"):
+        Image.new("RGB", (16, 16)).save(pairs / f"{name}.png")
+    spoil(pairs / "SC01_SH020_end.png")
+    (tmp_path / "story" / "s.fountain").write_text(FOUNTAIN)
+    arguments = [str(tmp_path / "story" / "s.fountain"), "--out", str(tmp_path / "out"), "--pairs", str(pairs)]
+    assert expected in refused(arguments, capsys)
+
+
+def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "s.fountain"
+    path.write_bytes(b"\xef\xbb\xbf" + FOUNTAIN.encode())
+    assert [shot.description for _, shot in read_story(path).shots()] == ["Mia waits.", "Tom comes."]
+
+
+@pytest.mark.slow
+def test_ten_thousand_shots_are_read_and_one_more_is_too_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "story" / "s.fountain"
+    path.parent.mkdir()
+    path.write_text("INT. X\n\n" + "Mia waits.\n\n" * 10_000)
+    many = read_story(path)
+    (tmp_path / "s.json").write_text(json.dumps(story_to_json(many)))
+    assert read_story(tmp_path / "s.json") == many and len(list(many.shots())) == 10_000
+    path.write_text("INT. X\n\n" + "Mia.\n\n" * 10_001)
+    told = refused([str(path), "--out", str(tmp_path / "out")], capsys)
+    assert "s.fountain:20003: found shot 10,001, expected at most 10,000" in told
+
+
+EVIL = (
+    "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}${x}{nb}{0}%s<!--]]>"
+    " שלום עולם مرحبا \u202eesrever\u202c 👩\u200d🚀🎩 帽子 \x1b[31m"
+)
+
+
+def hostile() -> Story:
+    """Every text that a person can write holds all of that."""
+    shot = {
+        "id": "SH010", "description": EVIL, "characters": ["mia"], "start": {"prompt": EVIL}, "end": {"prompt": EVIL},
+        **dict.fromkeys(("size", "angle", "movement", "video_prompt", "transition", "dialogue", "notes"), EVIL),
+    }  # fmt: skip
+    return story_of({
+        "title": EVIL, "overview": EVIL, "characters": [{"id": "mia", "name": EVIL, "description": EVIL, "tag": EVIL}],
+        "locations": [{"id": EVIL, "name": EVIL, "description": EVIL}],
+        "scenes": [{"id": "SC01", "heading": EVIL, "location": EVIL, "shots": [shot, shot | {"id": "SH020"}]}],
+    })  # fmt: skip
+
+
+def story_of(value: dict[str, Any]) -> Story:
+    from stage_jax.story.types import story_from_json
+
+    return story_from_json(value, "story.json")
+
+
+def test_markup_braces_right_to_left_and_emoji_make_a_correct_film(tmp_path: Path) -> None:
+    """All deliverables of a story of nothing else: whole files in their formats, and no element of the page is the story's."""
+    whole = hostile()
+    pair = Pair(picture(0.1, 0.0), picture(0.1, 1.0))
+    memory = (MemoryEntry("SC01_SH010", "end", 0, 1.0, 64, 1.0, EVIL),)
+    clip = np.stack([pair.start, pair.end, pair.start, pair.end, pair.end])
+    shots = tuple(
+        BoardShot(f"SC01_{shot.id}", scene, shot, shot.description, 7, pair, memory * index, "step2", clip)
+        for index, (scene, shot) in enumerate(whole.shots())
+    )
+    write_board(Board(whole, shots, 8.0), tmp_path, {"step2": "ab"}, {"seed": 0})
+    assert read_story(tmp_path / "story.json") == whole
+    assert count_frames(tmp_path / "film.mp4") == count_frames(tmp_path / "animatic.mp4") == 10
+    page = Page((tmp_path / "board.html").read_text())
+    assert {tag for tag, _ in page.tags} <= TAGS and len(page.find("script")) == 1
+    assert all(attributes.keys() <= ATTRIBUTES for _, attributes in page.tags)
+    assert page.words.count(EVIL) >= 2 * 10
+    assert (tmp_path / "storyboard.pdf").read_bytes().startswith(b"%PDF")
+    assert otio.adapters.read_from_file(str(tmp_path / "film.otio")).duration().value == 10
+    assert (tmp_path / "film.edl").read_text().count("FROM CLIP NAME") == 2
+    project = json.loads((tmp_path / "storyboarder" / "film.storyboarder").read_text())
+    assert [board["action"] for board in project["boards"]] == [EVIL] * 4
+    names = storyboarder_names([shot.name for shot in shots])
+    assert all((tmp_path / name).is_file() for name in names)
+    assert json.loads((tmp_path / "manifest.json").read_text())["story"]["title"] == EVIL
+
+
+def test_texts_that_say_almost_nothing_or_very_much_are_laid_out(tmp_path: Path) -> None:
+    """A shot described by one dot, one by 20,000 letters without a blank, and a title of none."""
+    plain = hostile()
+    shots = tuple(
+        replace(shot, description=text) for (_, shot), text in zip(plain.shots(), (".", "W" * 20_000), strict=True)
+    )
+    whole = replace(plain, title="", scenes=(replace(plain.scenes[0], shots=shots),))
+    pair = Pair(picture(0.1, 0.0), picture(0.1, 1.0))
+    clip = np.stack([pair.start])
+    board = Board(whole, tuple(
+        BoardShot(f"SC01_{shot.id}", scene, shot, shot.description, 7, pair, (), "step2", clip) for scene, shot in whole.shots()
+    ), 23.976)  # fmt: skip
+    write_board(board, tmp_path, {"step2": "ab"}, {"seed": 0})
+    assert "W" * 20_000 in (tmp_path / "board.html").read_text()
+    assert Image.open(tmp_path / "sheet.png").height < 1000
