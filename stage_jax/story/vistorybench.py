@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from stage_jax.story.extra import Taken, keep, kept, put_back
-from stage_jax.story.schema import Place, described
+from stage_jax.story.schema import Place, described, shortened
 from stage_jax.story.types import Character, Location, Scene, Shot, Story, story_from_json, story_to_json
 
 NAME = "vistorybench"
@@ -92,7 +92,10 @@ def _english(taken: Taken, key: str, kind: type, default: Any) -> Any:
 def _character(key: str, value: Any, place: Place, folder: Path) -> Character:
     taken = Taken(value, place)
     images = folder / "image" / key
-    found = images.iterdir() if "/" not in key and "\\" not in key and key not in (".", "..") and images.is_dir() else ()
+    there = "/" not in key and "\\" not in key and key not in (".", "..") and images.is_dir()
+    if there and not images.resolve().is_relative_to(folder.resolve()):
+        raise place.error(f"image/{shortened(key)}, which leads out of {folder}", "a folder inside")
+    found = images.iterdir() if there else ()
     pictures = sorted(f"image/{key}/{path.name}" for path in found if path.suffix.lower() in PICTURES)
     name, description, tag = (taken.take(field, str, "") for field in ("name_en", "prompt_en", "tag"))
     left = taken.left() | ({} if name or "name_en" in taken.absent else {"name_en": ""})
