@@ -40,15 +40,18 @@ class FilmFrame:
     def rgb(self, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "height width 3"]:
         """The picture upright, of `size` (its own by default; height and width), by means over areas where it gets smaller."""
         height, width = (size or self.size)[:: -1 if self.turns % 2 else 1]
-        small = self.picture.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
-        return np.ascontiguousarray(np.rot90(small, self.turns))
+        return self._reformatted(width, height, "rgb24")
 
 
     def grey(self) -> UInt8[np.ndarray, "height width"]:
         """The brightness of the picture upright, at its own size."""
         height, width = self.size[:: -1 if self.turns % 2 else 1]
-        grey = self.picture.reformat(width=width, height=height, format="gray").to_ndarray()
-        return np.ascontiguousarray(np.rot90(grey, self.turns))
+        return self._reformatted(width, height, "gray")
+
+    def _reformatted(self, width: int, height: int, pixels: str) -> np.ndarray:
+        # One thread: more wait for one another where the processor has other things to do, and gain little.
+        changed = self.picture.reformat(width=width, height=height, format=pixels, interpolation="AREA", threads=1)
+        return np.ascontiguousarray(np.rot90(changed.to_ndarray(), self.turns))
 
 
 def film_frames(film: Path) -> Iterator[FilmFrame]:
