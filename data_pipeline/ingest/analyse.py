@@ -74,14 +74,15 @@ class _Open:
         return shot if shot.last >= shot.first else None
 
 
-def find_shots(film: Path, progress: Progress | None = None) -> Iterator[FoundShot]:
-    """The shots in the order of the film. progress: called with (frames read, frames in all, 0 if nobody knows).
+def find_shots(film: Path, progress: Progress | None = None, transnet: Path | None = None) -> Iterator[FoundShot]:
+    """The shots in the order of the film. progress: called with (frames read, frames in all, 0 if nobody knows). transnet:
+    weights of TransNet V2, which then finds the transitions.
 
-    InputError as `film_frames`, and for a film of one picture."""
+    InputError as `film_frames`, for a film of one picture, and for weights that are no TransNet V2's."""
     count, total = 0, 0
     for frame in film_frames(film):
         if not count:
-            transitions, sampler, shot = Transitions(frame.rate), Sampler(frame.rate), _Open(frame.rate)
+            transitions, sampler, shot = _finder(frame.rate, transnet), Sampler(frame.rate), _Open(frame.rate)
         height, width = frame.size
         narrow = min(WIDTH, width)
         small = frame.rgb((min(max(round(narrow * height / width), 16), TALLEST * narrow), narrow))
@@ -94,3 +95,12 @@ def find_shots(film: Path, progress: Progress | None = None) -> Iterator[FoundSh
     if count < 2:
         raise InputError(f"{film}: found {count} frames, expected a film")
     yield from filter(None, map(shot.end, (*transitions.close(), Transition(count - 1, count, count, ""))))
+
+
+def _finder(rate: float, transnet: Path | None):
+    """What finds transitions, fed frame by frame: `Transitions` or its like."""
+    if transnet is None:
+        return Transitions(rate)
+    from data_pipeline.ingest.neural import NeuralTransitions, neural_network  # imports JAX, which else nothing here needs
+
+    return NeuralTransitions(neural_network(transnet))

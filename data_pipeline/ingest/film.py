@@ -29,23 +29,24 @@ OURS = re.compile(rf"shots\.jsonl|{re.escape(FILM)}|SC\d+_SH\d+_(?:{'|'.join(pic
 Progress = Callable[[str, int, int], None]
 
 
-def ingest_film(film: Path, out: Path, progress: Progress | None = None) -> FilmShots:
+def ingest_film(film: Path, out: Path, progress: Progress | None = None, transnet: Path | None = None) -> FilmShots:
     """Finds the shots of a film and writes them to the folder `out`, whole or not at all. What is there of the same film stays.
 
     The film is read twice: what is taken of a shot is known when it has ended. progress: called with ("frames", read, in all as
-    far as the film says, else 0), then with ("pictures", written, in all).
+    far as the film says, else 0), then with ("pictures", written, in all). transnet: weights of TransNet V2 that find the
+    transitions.
     Raises InputError if the film is missing, none, empty or cut short, or if `out` holds more than an earlier ingest.
     """
-    identity = _identity(film)
+    identity = {"format": FORMAT, **_identity(film), "transnet": _identity(transnet)["sha256_of_ends"] if transnet else ""}
     if _is_done(out, identity):
         return read_shots(out)
     _check_out(out)
     for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     with atomic_folder(out) as folder:
-        keep = Keep(identity["film"])
+        keep = Keep(identity["name"])
         told = progress and (lambda done, total: progress("frames", done, total))
-        shots = [keep.record(shot) for shot in find_shots(film, told)]
+        shots = [keep.record(shot) for shot in find_shots(film, told, transnet)]
         _write_pictures(film, folder, shots, progress)
         write_shots(folder, shots)
         (folder / FILM).write_text(json.dumps(identity, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -73,19 +74,19 @@ def _write_pictures(film: Path, folder: Path, shots: Sequence[ShotRecord], progr
         raise InputError(f"{film}: found {frame.index + 1} frames when it was read again, expected the same as before")
 
 
-def _identity(film: Path) -> dict[str, str | int]:
-    """What tells a film from others without reading all of it. A film that cannot be read has none: InputError."""
+def _identity(path: Path) -> dict[str, str | int]:
+    """What tells a file from others without reading all of it. InputError for one that cannot be read."""
     try:
-        with open(film, "rb") as file:
+        with open(path, "rb") as file:
             length = file.seek(0, os.SEEK_END)
             file.seek(0)
             digest = hashlib.sha256(file.read(ENDS))
             file.seek(max(length - ENDS, 0))
             digest.update(file.read(ENDS))
     except OSError as error:
-        raise InputError(f"{film}: cannot be read ({error.strerror}), expected a film") from None
-    name = os.fsencode(film.name).decode("utf-8", "replace")
-    return {"format": FORMAT, "film": name, "bytes": length, "sha256_of_ends": digest.hexdigest()}
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a file") from None
+    name = os.fsencode(path.name).decode("utf-8", "replace")
+    return {"name": name, "bytes": length, "sha256_of_ends": digest.hexdigest()}
 
 
 def _is_done(out: Path, identity: dict[str, str | int]) -> bool:

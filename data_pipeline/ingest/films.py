@@ -24,11 +24,12 @@ def ingest_films(
     out: Path,
     progress: Progress | None = None,
     told: Callable[[FilmShots | Failed], None] | None = None,
+    transnet: Path | None = None,
 ) -> list[FilmShots | Failed]:
     """`ingest_film` of each film to `out` if it is one, else to `out`/NAME, its name without the ending. A film that is none is
     passed over. told: called with each result as it comes. InputError if two films have one name."""
     if len(films) == 1:
-        return [ingest_film(films[0], out, progress)]
+        return [ingest_film(films[0], out, progress, transnet)]
     folders = [out / film.stem for film in films]
     for i, folder in enumerate(folders):
         # Some file systems take a and A for one.
@@ -38,7 +39,7 @@ def ingest_films(
     results: list[FilmShots | Failed] = []
     for film, folder in zip(films, folders, strict=True):
         try:
-            results.append(ingest_film(film, folder, progress))
+            results.append(ingest_film(film, folder, progress, transnet))
         except InputError as error:
             results.append(Failed(film, str(error)))
         if told:

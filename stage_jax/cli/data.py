@@ -53,6 +53,7 @@ def _add_ingest(kinds: argparse._SubParsersAction) -> None:
         "--out", metavar="DIR", type=Path, required=True,
         help="a new folder, or an earlier ingest's; of several films each gets a folder of its name in it",
     )  # fmt: skip
+    parser.add_argument("--transnet", metavar="FILE", type=Path, help="weights of TransNet V2, which then finds the cuts")
     parser.set_defaults(run=run_ingest)
 
 
@@ -133,7 +134,7 @@ def run_ingest(args: argparse.Namespace, unknown: list[str]) -> None:
         def told(result: FilmShots | Failed) -> None:
             progress.say(result.reason if isinstance(result, Failed) else f"{result.folder}: {len(result.kept)} shots kept")
 
-        results = ingest_films(args.films, args.out, progress.step, told)
+        results = ingest_films(args.films, args.out, progress.step, told, args.transnet)
     for result in results:
         for shot in () if isinstance(result, Failed) else result.shots:
             taken = f"frames {shot.start_frame} and {shot.end_frame} taken" if shot.kept else shot.reason
