@@ -42,7 +42,7 @@ def film_sources(folder: Path) -> list[Source]:
         stories = _stories(place)
         for story in stories:
             name = place.name if len(stories) == 1 else f"{place.name}/{story.scenes[0].id}"
-            sources.append(Source(name, _first_picture(place, story), functools.partial(_example, place, story)))
+            sources.append(Source(name, _first_picture(place, story), functools.partial(_example, place, story), place.name))
     if not sources:
         raise InputError(f"{folder}: found no shot that is in a story, expected 1 or more")
     return sources

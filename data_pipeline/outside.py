@@ -29,11 +29,13 @@ Size = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A story that can be loaded. name: unique, it decides the split. first: its first picture, which decides the size."""
+    """A story that can be loaded. name: unique. first: its first picture, which decides the size. whole: what the story is a
+    part of, such as a film; its parts are in one split."""
 
     name: str
     first: Path
     load: Callable[[], Example]
+    whole: str = ""
 
 
 def write_sources(
@@ -48,7 +50,7 @@ def write_sources(
     """Writes stories as records, whole or not at all: to `out` for one size (height, width), else to `out/HEIGHTxWIDTH`, each
     size that some story is nearest to in aspect.
 
-    validation: share of the stories that are held out, by a hash of their names, so that more stories change no split.
+    validation: share of the stories that are held out, by a hash of their names or wholes, which more stories do not change.
     InputError if `out` holds anything, or for what is wrong with a story."""
     done = 0
 
@@ -79,7 +81,7 @@ def write_groups(
     groups: dict[Size, dict[str, list[Source]]] = {}
     for source in sources:
         size = sizes[0] if len(sizes) == 1 else nearest_size(*_picture_size(source.first), sizes)
-        groups.setdefault(size, {}).setdefault(_split(source.name, validation), []).append(source)
+        groups.setdefault(size, {}).setdefault(_split(source.whole or source.name, validation), []).append(source)
     with atomic_folder(out) as building:
         for size, splits in groups.items():
             folder = building if len(sizes) == 1 else building / f"{size[0]}x{size[1]}"

@@ -176,6 +176,7 @@ def test_an_ingested_film_with_a_story(tmp_path: Path):
     scenes = [{"id": "SC02", "shots": [{"id": "SH010", "description": "a"}]},
               {"id": "SC01", "shots": [{"id": "SH030", "description": "the third"}]}]  # fmt: skip
     (film / "story.json").write_text(json.dumps({"title": "told", "scenes": scenes}))
+    assert {source.whole for source in film_sources(film)} == {"a"}  # so that a film is not split
     other, example = (source.load() for source in film_sources(film))
     assert example.story.title == "told" and int(np.unique(example.pairs[0].start).item()) == 52
     assert [s.id for s in other.story.scenes] == ["SC02"]
