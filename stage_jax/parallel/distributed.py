@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 
 import jax
-import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Shaped
 
@@ -48,11 +47,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def on_host(params: Mapping[str, Array]) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """Whole arrays in the memory of every process, however they are spread; all processes have to call it."""
-    return {name: _on_host(value) for name, value in params.items()}
+def on_host(params: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays that this process can read whole; what other processes hold a part of is copied into the host's memory. All
+    processes have to call it."""
+    return {name: value if value.is_fully_addressable else _gathered(value) for name, value in params.items()}
 
 
-def _on_host(value: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:
-    whole = value.is_fully_addressable or value.is_fully_replicated
-    return np.asarray(value if whole else multihost_utils.process_allgather(value, tiled=True))
+def _gathered(value: Shaped[Array, "*n"]) -> Shaped[Array, "*n"]:
+    return jax.device_put(multihost_utils.process_allgather(value, tiled=True), jax.local_devices(backend="cpu")[0])

@@ -48,6 +48,11 @@ def platform() -> str:
     return jax.default_backend() if mesh.empty else mesh.abstract_device.platform
 
 
+def batch_parts(mesh: Mesh) -> int:
+    """How many runs of rows a batch falls into."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+
+
 def process_grid(mesh: Mesh) -> Int[np.ndarray, "data fsdp context tensor"]:
     """The process that each device of a mesh belongs to."""
     return np.array([device.process_index for device in mesh.devices.flat]).reshape(mesh.devices.shape)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
@@ -18,6 +18,8 @@ from jaxtyping import Array, Shaped
 
 from stage_jax.errors import InputError
 from stage_jax.parallel.mesh import BATCH_AXES, current_mesh
+
+T = TypeVar("T")
 
 MESH_AXES: dict[str | None, tuple[str, ...]] = {
     "batch": BATCH_AXES,
@@ -60,7 +62,7 @@ ACTIVATIONS: dict[str, tuple[str | None, ...]] = {
 def constrain(x: Shaped[Array, "..."], role: str) -> Shaped[Array, "..."]:
     """The same array, laid out as `ACTIVATIONS` says; as it is where there is no mesh."""
     mesh = current_mesh()
-    return x if mesh.empty else jax.lax.with_sharding_constraint(x, _spec(ACTIVATIONS[role], mesh))
+    return x if mesh.empty or mesh.size == 1 else jax.lax.with_sharding_constraint(x, _spec(ACTIVATIONS[role], mesh))
 
 
 def parameter_spec(path: str, shape: Sequence[int], itemsize: int, mesh: Mesh | AbstractMesh) -> P:
@@ -94,6 +96,15 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
         return NamedSharding(mesh, spec)
 
     return jax.tree_util.tree_map_with_path(of, tree)
+
+
+def spread(make: Callable[..., T], mesh: Mesh, *arguments: Any) -> T:
+    """What `make(*arguments)` gives, each array of it made where it belongs; the arguments are used up. On one device, where
+    nothing is to be spread, it is not traced: that would take longer than it does."""
+    where = shardings(jax.eval_shape(make, *arguments), mesh)
+    if mesh.size == 1:
+        return jax.device_put(make(*arguments), where)
+    return jax.jit(make, out_shardings=where, donate_argnums=range(len(arguments)))(*arguments)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

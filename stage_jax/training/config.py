@@ -15,7 +15,9 @@ from ml_collections import ConfigDict
 from stage_jax import files
 from stage_jax.errors import InputError
 
-MAY_CHANGE = ("name", "log_every", "checkpoint_every", "evaluate", "profile", "most_skipped", "peak_flops", "data.workers")
+MAY_CHANGE = (
+    "name", "mesh", "log_every", "checkpoint_every", "evaluate", "profile", "most_skipped", "peak_flops", "data.workers",
+)  # fmt: skip
 """What the steps of a run do not depend on: values, and groups of them."""
 
 
@@ -66,7 +68,7 @@ EVERY_RUN: Rules = {
 IF_GIVEN: Rules = {
     "ema": SHARE, "accumulate": COUNT, "frozen": PATTERN, "init": NAME, "most_skipped": COUNT, "peak_flops": POSITIVE,
     "dtype": one_of("float32", "bfloat16"), "remat": SWITCH, "optimizer.decay": one_of("linear", "cosine"),
-    "data.workers": WHOLE, "data.history": WHOLE,
+    "mesh": GROUP, "data.workers": WHOLE, "data.history": WHOLE,
     "profile": GROUP, "profile.first": WHOLE, "profile.count": COUNT,
     "evaluate": GROUP, "evaluate.every": COUNT, "evaluate.split": NAME, "evaluate.batches": COUNT, "evaluate.bands": COUNT,
 }  # fmt: skip

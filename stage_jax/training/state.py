@@ -13,6 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from stage_jax.errors import InputError
+from stage_jax.models.sequence import pytree
 
 Params: TypeAlias = dict[str, Array]
 Sums: TypeAlias = dict[str, tuple[Array, Array]]
@@ -31,7 +32,7 @@ class Objective(Protocol):
         """One value per row of what `draw` gave."""
 
 
-@jax.tree_util.register_dataclass
+@pytree(data=("step", "params", "ema", "opt", "skipped", "row"))
 @dataclasses.dataclass(frozen=True)
 class TrainState:
     """step: steps done. params: float32 master weights by dotted path, of what is trained. ema: their moving average, where

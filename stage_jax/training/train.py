@@ -6,6 +6,7 @@ steps, the seed. A run that is stopped, or killed, goes on from its last checkpo
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import jax
@@ -13,6 +14,8 @@ from ml_collections import ConfigDict
 
 from stage_jax import files
 from stage_jax.parallel.compiler import training_options
+from stage_jax.parallel.distributed import is_first, on_host
+from stage_jax.parallel.rules import replicated, shardings, spread
 from stage_jax.training.checkpoints import Checkpoints
 from stage_jax.training.config import check_config, keep_config
 from stage_jax.training.evaluate import Evaluation
@@ -21,7 +24,7 @@ from stage_jax.training.optimizer import make_optimizer
 from stage_jax.training.state import TrainState, init_state, make_train_step, split_params
 from stage_jax.training.stop import Stop
 from stage_jax.training.summaries import MultiWriter, SummaryWriter
-from stage_jax.training.tasks import make_task
+from stage_jax.training.tasks import make_task, mesh_of
 from stage_jax.training.trace import Trace
 
 
@@ -32,14 +35,18 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     Metrics go to `workdir/metrics.jsonl` and to an event file for TensorBoard beside it, every `config.log_every` steps.
     """
     check_config(config, workdir)
-    task = make_task(config)
+    task, mesh = make_task(config), mesh_of(config)
+    say = say if is_first() else lambda line: None
 
     # State; the batches first, since what is wrong with the data is seen soonest
     batches = task.batches()
-    params, frozen = split_params(task.init(jax.random.key(config.seed)), config.get("frozen"))
+    params = spread(functools.partial(task.init, jax.random.key(config.seed)), mesh)
+    params, frozen = split_params(params, config.get("frozen"))
     optimizer = make_optimizer(config.optimizer, config.steps, params)
-    state = init_state(params, optimizer, ema=config.get("ema") is not None)
-    keep_config(config, workdir)  # only now, so that a config that cannot run may be corrected
+    begin = functools.partial(init_state, optimizer=optimizer, ema=config.get("ema") is not None)
+    state = spread(begin, mesh, params)
+    if is_first():
+        keep_config(config, workdir)  # only now, so that a config that cannot run may be corrected
     checkpoints = Checkpoints(workdir, config.checkpoint_every, say)
     state = checkpoints.restore(state, batches)
     first = int(state.step)
@@ -47,17 +54,20 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     # Step
     settings = {"seed": config.seed, "ema": config.get("ema"), "accumulate": config.get("accumulate") or 1}
     train_step = make_train_step(task, optimizer, **settings)
-    step_fn = jax.jit(train_step, donate_argnums=0, compiler_options=training_options())
+    placed = (shardings(state, mesh), replicated(mesh))
+    step_fn = jax.jit(train_step, donate_argnums=0, out_shardings=placed, compiler_options=training_options())
     evaluation = Evaluation(config, task) if config.get("evaluate") else None
     still = f" and {_count(frozen):,} frozen" if frozen else ""
     say(f"{config.name}: {_count(state.params):,} parameters{still}, steps {first} to {config.steps}")
 
     # Loop: nothing in it waits for the device but reports of the step before, checkpoints and the end
-    lines = JsonLines(workdir / "metrics.jsonl", first)
-    writer = MultiWriter([lines, SummaryWriter(workdir, first)])
-    monitor = Monitor(config, writer, say, first, lines.last.get("seconds", 0.0))
+    writer, seconds = MultiWriter([]), 0.0
+    if is_first():
+        lines = JsonLines(workdir / "metrics.jsonl", first)
+        writer, seconds = MultiWriter([lines, SummaryWriter(workdir, first)]), lines.last.get("seconds", 0.0)
+    monitor = Monitor(config, writer, say, first, seconds)
     trace = Trace(config.get("profile"), workdir / "profile")
-    with Stop() as stop:
+    with jax.set_mesh(mesh), Stop() as stop:
         for step in range(first, config.steps):
             trace.before(step)
             batch = next(batches)
@@ -81,8 +91,10 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     if int(state.step) < config.steps:
         say(f"{config.name}: stopped by SIGTERM at step {int(state.step)}; the same command goes on from there")
         return state
-    with files.atomic_folder(workdir / "model") as folder:
-        task.export(frozen | _weights(state), folder)
+    weights = on_host(frozen | _weights(state))
+    if is_first():
+        with files.atomic_folder(workdir / "model") as folder:
+            task.export(weights, folder)
     return state
 
 

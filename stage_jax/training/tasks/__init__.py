@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from data_pipeline.loader import Share
-from data_pipeline.stream import Stream
+from data_pipeline.stream import Place, Stream, onto
 from stage_jax.errors import InputError
 from stage_jax.models.work import Work
+from stage_jax.parallel.mesh import batch_parts, batch_share, make_mesh, process_grid
+from stage_jax.parallel.rules import batch_sharding
 from stage_jax.training.config import Rules, check_given, check_values
 from stage_jax.training.state import Params, Sums
 
@@ -51,9 +54,28 @@ class Task(Protocol):
         """Writes the model folder."""
 
 
-def own_share() -> Share:
-    """The rows of every batch that this process makes."""
-    return Share(jax.process_index(), jax.process_count())
+def mesh_of(config: ConfigDict) -> Mesh:
+    """The devices as `config.mesh` wants them: all are `data` where it says nothing."""
+    return make_mesh(config.mesh.to_dict() if config.get("mesh") else {"data": -1})
+
+
+def own_share(config: ConfigDict) -> Share:
+    """The rows of every batch that this process makes: those that its devices of `config.mesh` hold."""
+    return Share(*batch_share(process_grid(mesh_of(config)), jax.process_index()))
+
+
+def onto_mesh(config: ConfigDict) -> Place:
+    """Lays this process's rows of a batch onto its devices of `config.mesh`. InputError if those do not divide the rows."""
+    mesh, count = mesh_of(config), own_share(config).count
+    put, runs = onto(batch_sharding(mesh)), batch_parts(mesh)
+
+    def place(batch: Any) -> Any:
+        for rows in {len(leaf) * count for leaf in jax.tree.leaves(batch)}:
+            if rows % runs:
+                raise InputError(f"config.mesh: found data x fsdp {runs}, expected a number that divides a batch of {rows}")
+        return put(batch)
+
+    return place
 
 
 def make_task(config: ConfigDict) -> Task:

@@ -27,7 +27,7 @@ from stage_jax.recipes.step2_config import STEP2Config
 from stage_jax.recipes.step2_folder import read_recipe
 from stage_jax.training.config import NAME, NUMBER, PATTERN, POSITIVE, Rules, one_of
 from stage_jax.training.state import Params, Sums
-from stage_jax.training.tasks import own_share
+from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise
 from stage_jax.training.tasks.step2 import STEP2Task, part_of, prefixed
 from stage_jax.training.tasks.step2_start import DIT
@@ -76,7 +76,8 @@ class DPOTask(STEP2Task):
         if data.preferences in ("given", "both"):
             parts.append(given_preferences(source, open_latents(folder, split, "rejected", self.vae_folder), *rest))
         mixed = parts[0] if len(parts) == 1 else grain.MapDataset.mix(parts)
-        return Stream(batches(mixed, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
+        rows = batches(mixed, data.batch, own_share(self.config))
+        return Stream(rows, onto_mesh(self.config), workers=data.get("workers", 0))
 
     def draw(
         self, batch: dict[str, Array], key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -30,7 +29,7 @@ from stage_jax.sampling.noise_levels import NoiseLevels
 from stage_jax.sampling.schedule import TIMESTEPS
 from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules
 from stage_jax.training.state import Params, Sums
-from stage_jax.training.tasks import own_share
+from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
 from stage_jax.weights.folder import copy_part, read_part, write_part
 
@@ -71,7 +70,8 @@ class FillerTask:
             cache = open_latents(Path(data.dir), split, "clips", self.folder, stories=data.stories, progress=report)
         source = ShotSource(cache, WordTokenizer.load(self.folder / "tokenizer"))
         clips = clip_examples(source, caption_dropout, seed)
-        return Stream(batches(clips, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
+        rows = batches(clips, data.batch, own_share(self.config))
+        return Stream(rows, onto_mesh(self.config), workers=data.get("workers", 0))
 
     def draw(
         self, batch: dict[str, Array], key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None

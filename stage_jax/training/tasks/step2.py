@@ -40,7 +40,7 @@ from stage_jax.sampling.noise_levels import NoiseLevels
 from stage_jax.sampling.schedule import TIMESTEPS
 from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules, one_of
 from stage_jax.training.state import Params, Sums
-from stage_jax.training.tasks import own_share
+from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
 from stage_jax.training.tasks.step2_start import DIT, TEXT, start_params, start_sizes
 from stage_jax.weights.config_types import read_config
@@ -130,7 +130,8 @@ class STEP2Task:
     def _stream(self, split: str, dropout: dict[str, float], seed: int) -> Stream:
         source, data = self.source(split), self.config.data
         pairs = pair_examples(source, self.slots(source.cache), dropout, seed, data.get("history"))
-        return Stream(batches(pairs, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
+        rows = batches(pairs, data.batch, own_share(self.config))
+        return Stream(rows, onto_mesh(self.config), workers=data.get("workers", 0))
 
     def slots(self, cache: Latents) -> int:
         return len(memory_sizes(self.recipe, *cache.latents.shape[-2:]))

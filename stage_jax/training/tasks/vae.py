@@ -22,7 +22,7 @@ from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.vae import VAE
 from stage_jax.training.config import COUNT, NAME, NUMBER, SHARE, Rules
 from stage_jax.training.state import Params, Sums
-from stage_jax.training.tasks import own_share
+from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.weights.folder import write_part
 
 
@@ -52,14 +52,14 @@ class VAETask:
         return self._stream(split, 0)
 
     def _stream(self, split: str, seed: int) -> Stream:
-        data, share = self.config.data, own_share()
+        data, share = self.config.data, own_share(self.config)
         clips, frames = (open_records(Path(data.dir), split, (kind, "shots")) for kind in ("clips", "frames"))
         parts = [
             batches(clip_windows(clips, data.window, seed), data.clips, share),
             batches(stills(frames, seed + 1), data.stills, share),
         ]
         mixed = grain.MapDataset.mix(parts, weights=[data.clip_share, 1 - data.clip_share])
-        return Stream(mixed, jax.device_put, workers=data.get("workers", 0), threads=2, ahead=16)
+        return Stream(mixed, onto_mesh(self.config), workers=data.get("workers", 0), threads=2, ahead=16)
 
     def draw(
         self, batch: UInt8[Array, "b t h w 3"], key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None

@@ -1,0 +1,107 @@
+"""Runs of a tiny DiT through the whole loop, in a process of its own with the devices and the processes that it is given.
+
+    python -m tests.parallel.train_worker RUNS.json
+
+RUNS: a list of {workdir, steps, optimizer, mesh}, done one after the other. Beside its workdir each leaves WORKDIR.npz, the
+parameters at its end, and how much of the largest one the first device holds, as "share".
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import grain
+import jax
+import numpy as np
+from absl import flags
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray
+from ml_collections import ConfigDict
+
+from data_pipeline.loader import batches
+from data_pipeline.stream import Stream
+from stage_jax.losses.flow_matching import velocity_error
+from stage_jax.models import attention
+from stage_jax.models.dit import DiT, DiTConfig
+from stage_jax.models.stacking import flat_params, with_params
+from stage_jax.parallel import distributed, rules
+from stage_jax.recipes.wan import t2v_sequence
+from stage_jax.sampling.noise_levels import NoiseLevels
+from stage_jax.training import train as loop
+from stage_jax.training.state import Params, Sums
+from stage_jax.training.tasks import onto_mesh, own_share
+from stage_jax.training.tasks.flow import draw_noise, noised_rows
+
+DIT = DiTConfig(dim=16, ffn_dim=32, heads=2, layers=2, text_dim=8, text_len=2, freq_dim=8)
+ROWS = 8
+COMMON = {
+    "name": "tiny", "task": "tiny", "model": "tiny", "seed": 0, "log_every": 1, "checkpoint_every": 10, "data": {"dir": "none"},
+}  # fmt: skip
+RATES = {"lr": 0.02, "warmup": 0, "flat": 1.0, "final": 1.0, "weight_decay": 0.01, "clip": 1.0, "b2": 0.98, "momentum": 0.9}
+
+
+def example(index: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(index % 50)
+    latent = 2 + 0.3 * rng.standard_normal((16, 1, 4, 4))
+    return {"latent": latent.astype(np.float32), "caption": rng.standard_normal((2, 8)).astype(np.float32)}
+
+
+class TinyTask:
+    needs: ClassVar[dict] = {}
+    takes: ClassVar[dict] = {}
+    levels = (0.0, 1.0)
+
+    def __init__(self, config: ConfigDict):
+        self.config = config
+        self.dit = nnx.eval_shape(lambda: DiT(DIT, nnx.Rngs(0)))
+
+    def init(self, key: PRNGKeyArray) -> Params:
+        return flat_params(DiT(DIT, nnx.Rngs(key)))
+
+    def batches(self) -> Stream:
+        rows = batches(grain.MapDataset.range(10_000).map(example), ROWS, own_share(self.config))
+        return Stream(rows, onto_mesh(self.config))
+
+    def draw(self, batch: dict[str, Array], key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None) -> dict[str, Array]:
+        return batch | draw_noise(batch["latent"], key, NoiseLevels(1.0), sigma)
+
+    def loss(self, params: Params, examples: dict[str, Array]) -> tuple[Float[Array, " b"], Sums]:
+        noisy, sigma, target = noised_rows(examples["latent"], examples)
+        sequence = t2v_sequence(noisy, 1000 * sigma, examples["caption"])
+        return velocity_error(with_params(self.dit, params)(sequence).outputs[0], target), {}
+
+    def work(self, batch: Any) -> None:
+        """Not counted."""
+
+    def export(self, params: Params, folder: Path) -> None:
+        np.savez(folder / "params.npz", **params)
+
+
+def run(told: dict[str, Any]) -> None:
+    workdir = Path(told["workdir"])
+    optimizer = RATES | {"name": told["optimizer"]} | ({"lr": 0.003} if told["optimizer"] == "adamw" else {})
+    config = COMMON | {"steps": told["steps"], "optimizer": optimizer, "mesh": told["mesh"]}
+    state = loop.train(ConfigDict(config), workdir, lambda line: None)
+    kernel = state.params["blocks.ffn.up.kernel"]
+    share = kernel.addressable_shards[0].data.size / kernel.size
+    if distributed.is_first():
+        with np.load(workdir / "model" / "params.npz") as params:
+            np.savez(f"{workdir}.npz", share=share, **params)
+
+
+def main(runs: Path) -> None:
+    flags.FLAGS.mark_as_parsed()
+    rules.SMALL = 0  # so small a model is not spread otherwise
+    attention.WHOLE = 8  # scores: its self-attention is to take the kernel, its cross-attention not
+    loop.make_task = TinyTask
+    jax.config.update("jax_default_matmul_precision", "highest")
+    for told in json.loads(runs.read_text()):
+        run(told)
+
+
+if __name__ == "__main__":
+    distributed.start()
+    main(Path(sys.argv[1]))
