@@ -98,12 +98,13 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(of, tree)
 
 
-def spread(make: Callable[..., T], mesh: Mesh, *arguments: Any) -> T:
-    """What `make(*arguments)` gives, each array of it made where it belongs; the arguments are used up. On one device, where
-    nothing is to be spread, it is not traced: that would take longer than it does."""
+def spread(make: Callable[..., T], mesh: Mesh, *arguments: Any, traced: bool = True) -> T:
+    """What `make(*arguments)` gives, each array of it made where it belongs; the arguments are used up. traced: False where
+    it reads files; it is then moved once it is made. On one device, where compiling would cost more than it saves, too."""
+    if mesh.size == 1 or not traced:
+        made = make(*arguments)
+        return jax.device_put(made, shardings(made, mesh))
     where = shardings(jax.eval_shape(make, *arguments), mesh)
-    if mesh.size == 1:
-        return jax.device_put(make(*arguments), where)
     return jax.jit(make, out_shardings=where, donate_argnums=range(len(arguments)))(*arguments)
 
 

@@ -40,7 +40,7 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
 
     # State; the batches first, since what is wrong with the data is seen soonest
     batches = task.batches()
-    params = spread(functools.partial(task.init, jax.random.key(config.seed)), mesh)
+    params = spread(functools.partial(task.init, jax.random.key(config.seed)), mesh, traced=not config.get("init"))
     params, frozen = split_params(params, config.get("frozen"))
     optimizer = make_optimizer(config.optimizer, config.steps, params)
     begin = functools.partial(init_state, optimizer=optimizer, ema=config.get("ema") is not None)
