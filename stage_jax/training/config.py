@@ -68,7 +68,7 @@ EVERY_RUN: Rules = {
 IF_GIVEN: Rules = {
     "ema": SHARE, "accumulate": COUNT, "frozen": PATTERN, "init": NAME, "most_skipped": COUNT, "peak_flops": POSITIVE,
     "dtype": one_of("float32", "bfloat16"), "remat": SWITCH, "optimizer.decay": one_of("linear", "cosine"),
-    "mesh": GROUP, "data.workers": WHOLE, "data.history": WHOLE,
+    "mesh": GROUP, "data.workers": WHOLE, "data.history": WHOLE, "lora": GROUP,
     "profile": GROUP, "profile.first": WHOLE, "profile.count": COUNT,
     "evaluate": GROUP, "evaluate.every": COUNT, "evaluate.split": NAME, "evaluate.batches": COUNT, "evaluate.bands": COUNT,
 }  # fmt: skip

@@ -25,6 +25,7 @@ from stage_jax.training.state import TrainState, init_state, make_train_step, sp
 from stage_jax.training.stop import Stop
 from stage_jax.training.summaries import MultiWriter, SummaryWriter
 from stage_jax.training.tasks import make_task, mesh_of
+from stage_jax.training.tasks.lora import FROZEN
 from stage_jax.training.trace import Trace
 
 
@@ -41,7 +42,8 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     # State; the batches first, since what is wrong with the data is seen soonest
     batches = task.batches()
     params = spread(functools.partial(task.init, jax.random.key(config.seed)), mesh, traced=not config.get("init"))
-    params, frozen = split_params(params, config.get("frozen"))
+    still = FROZEN if config.get("lora") else config.get("frozen")
+    params, frozen = split_params(params, still)
     optimizer = make_optimizer(config.optimizer, config.steps, params)
     begin = functools.partial(init_state, optimizer=optimizer, ema=config.get("ema") is not None)
     state = spread(begin, mesh, params)
@@ -57,8 +59,8 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     placed = (shardings(state, mesh), replicated(mesh))
     step_fn = jax.jit(train_step, donate_argnums=0, out_shardings=placed, compiler_options=training_options())
     evaluation = Evaluation(config, task) if config.get("evaluate") else None
-    still = f" and {_count(frozen):,} frozen" if frozen else ""
-    say(f"{config.name}: {_count(state.params):,} parameters{still}, steps {first} to {config.steps}")
+    beside = f" and {_count(frozen):,} frozen" if frozen else ""
+    say(f"{config.name}: {_count(state.params):,} parameters{beside}, steps {first} to {config.steps}")
 
     # Loop: nothing in it waits for the device but reports of the step before, checkpoints and the end
     writer, seconds = MultiWriter([]), 0.0

@@ -80,7 +80,7 @@ def onto_mesh(config: ConfigDict) -> Place:
 
 def make_task(config: ConfigDict) -> Task:
     """The task that `config.task` names. InputError for values that it needs."""
-    from stage_jax.training.tasks import dpo, filler, step2, vae
+    from stage_jax.training.tasks import dpo, filler, lora, step2, vae
 
     tasks: dict[str, type[Task]] = {
         "vae": vae.VAETask, "step2": step2.STEP2Task, "dpo": dpo.DPOTask, "filler": filler.FillerTask,
@@ -90,4 +90,8 @@ def make_task(config: ConfigDict) -> Task:
     task = tasks[config.task]
     check_values(config, task.needs)
     check_given(config, task.takes)
-    return task(config)
+    if config.get("lora") is None:
+        return task(config)
+    check_values(config, lora.NEEDS)
+    check_given(config, lora.TAKES)
+    return lora.LoRATask(task(config), config)
