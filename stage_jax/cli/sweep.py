@@ -32,8 +32,9 @@ def run(args: argparse.Namespace, unknown: list[str]) -> int:
     from stage_jax.cli.config_file import load_config, run_file
     from stage_jax.errors import InputError
     from stage_jax.film.sweep_page import sweep_page, sweep_text
+    from stage_jax.training.config import check_config
     from stage_jax.training.sweep import flags, progress, run_names
-    from stage_jax.training.train import check_config, train
+    from stage_jax.training.train import train
 
     named = run_names(run_file(args.sweep, "get_sweep"), str(args.sweep))
     configs = {name: load_config(args.config, [*unknown, *flags(changes)]) for name, changes in named.items()}

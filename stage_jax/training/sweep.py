@@ -63,14 +63,15 @@ def progress(workdir: Path) -> Progress:
     """Of the run in a folder, which may not have begun. InputError for a log that cannot be read."""
     log = workdir / "metrics.jsonl"
     finished = (workdir / "model" / "model.json").is_file()
-    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    written = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
+    lines = [line for line in written if line.endswith("\n")]  # a kill may have cut the last one short
     if not lines:
         return Progress(0, {}, finished)
     try:
         last = json.loads(lines[-1])
         return Progress(last["step"], {name: float(v) for name, v in last.items() if isinstance(v, int | float)}, finished)
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"{log}: its last line is not the metrics of a step") from None
+        raise InputError(f"{log}: its last whole line is not the metrics of a step") from None
 
 
 def _are_changes(changes: Any) -> bool:

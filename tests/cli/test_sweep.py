@@ -68,6 +68,8 @@ def test_runs_what_is_left(stage, tmp_path: Path, capsys):
     assert table[0].split() == ["run", "state", "loss"]
     assert table[1].split() == [RUNS[0], "finished", "1*"] and table[2].split() == [RUNS[1], "finished", "2"]
     assert f"<td>{RUNS[0]}</td><td>finished</td><td>1*</td>" in (tmp_path / "runs" / "sweep.html").read_text()
+    with (tmp_path / "runs" / RUNS[0] / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 8, "lo')  # as a kill may leave it
     assert stage() == 0 and len(stage.ran) == 3
     assert stage("--commands") == 0 and capsys.readouterr().out.count("stage train") == 0
     assert stage("--config.steps=8") == 2
