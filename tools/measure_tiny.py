@@ -27,6 +27,7 @@ from stage_jax.evaluation.history import true_histories
 from stage_jax.evaluation.memory_gain import ARMS, SIGMAS, loss_figures, velocity_losses
 from stage_jax.evaluation.sheets import bar_chart, board_rows, frame_rows
 from stage_jax.evaluation.step2 import history_figures, rollout_figures
+from stage_jax.evaluation.swapped import swapped_figure
 from stage_jax.evaluation.vae import still_reconstructions, vae_figures
 from stage_jax.film.png import write_png
 from stage_jax.film.sheet import contact_sheet
@@ -91,6 +92,12 @@ def measure_filler(args: argparse.Namespace, progress: Progress) -> list[Figure]
     return figures
 
 
+def measure_swapped(args: argparse.Namespace, progress: Progress) -> list[Figure]:
+    models = load_models(args.model, draw=False)
+    stories = held_out(open_records(args.data, TESTED), args.stories)
+    return [swapped_figure(ClipSampler(models), models.codec, stories, seed=args.seed, progress=progress.step)]
+
+
 def measure_demo(args: argparse.Namespace, progress: Progress) -> list[Figure]:
     models = load_models(args.model, fill="dit" in read_manifest(args.model)["parts"])
     sampler = PairSampler(models.step2, models.captions, args.steps, args.guidance)
@@ -105,6 +112,7 @@ PARTS: Mapping[str, Callable[[argparse.Namespace, Progress], list[Figure]]] = {
     "vae": measure_vae,
     "step2": measure_step2,
     "filler": measure_filler,
+    "swapped": measure_swapped,
     "demo": measure_demo,
 }
 

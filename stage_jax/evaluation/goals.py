@@ -45,6 +45,7 @@ GOALS: dict[str, Goal] = {
     "filler: first frame to the given picture: filler - VAE of the pair": Goal(least=-2, floor=-4),
     "filler: last frame to the given picture: filler - VAE of the pair": Goal(least=-2, floor=-4),
     "filler: position error of inner frames: filler / cross-fade": Goal(most=0.75),
+    "filler: another shot's pair: its identity": Goal(least=0.80),
     "demo: all seeds: body colour": Goal(least=0.80),
     "demo: all seeds: place": Goal(least=0.80),
     "demo: all seeds: body colour and place": Goal(least=0.80),
