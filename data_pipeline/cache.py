@@ -74,6 +74,13 @@ class Pictures(OnDisk):
     tokens: Float16[np.ndarray, "shots m e"] | None = None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageTokens(OnDisk):
+    """CLIP's rows of the first and of the last picture of every shot's clip, in story order."""
+
+    tokens: Float16[np.ndarray, "shots 2 m e"]
+
+
 def open_cache(folder: Path, made_by: Mapping[str, str], build: Build) -> dict[str, Any]:
     """The index of the cache in `folder`; where there is none, `build` first writes its arrays and returns its index.
 

@@ -10,6 +10,7 @@
 | rejected | preferences | start and end frame of the pair that is rejected |
 | references | reference pictures | the picture |
 | clips | shots | the clip and its condition, [first, grey ..., last], as `recipes.wan` builds it |
+| first | shots | the condition of image to video, [first, grey ...] |
 | altered | shots | the clip, altered as OneStory's shot inflation does it (`triplets.altered`) |
 """
 
@@ -34,7 +35,7 @@ from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
 from stage_jax.weights.folder import part_hash, read_part
 
-Kind = Literal["pairs", "interior", "rejected", "references", "clips", "altered"]
+Kind = Literal["pairs", "interior", "rejected", "references", "clips", "first", "altered"]
 Progress = Callable[[int, int], None]
 FRAMES = 68  # encoded at once: 68 stills or 4 clips; larger batches leave the processor's caches
 OF = {"rejected": "shot_rows", "references": "characters"}  # what the entries of a kind are of, if not shots, in the index
@@ -117,8 +118,10 @@ def _inputs(record: dict, kind: Kind, row: int) -> Iterator[np.ndarray]:
             yield altered(clip, np.random.default_rng(row + shot)).astype(np.float32)
             continue
         grey = np.full_like(clip, 127.5, dtype=np.float32)
-        grey[0], grey[-1] = clip[0], clip[-1]
-        yield clip.astype(np.float32)
+        grey[0] = clip[0]
+        if kind == "clips":
+            grey[-1] = clip[-1]
+            yield clip.astype(np.float32)
         yield grey
 
 

@@ -17,14 +17,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Shaped
 from safetensors.numpy import save
 
 from stage_jax import files
 from stage_jax.errors import InputError
-from stage_jax.models.stacking import unstack_params
+from stage_jax.models.stacking import stacked, unstack_params
 from stage_jax.weights.checkpoint import Checkpoint, open_files
 from stage_jax.weights.config_types import Config, read_config
 from stage_jax.weights.header import DTYPES
@@ -79,6 +80,25 @@ def stream_part(
         _enter(folder, part, entry | {"sha256": shards[0].sha256})
     else:
         _enter(folder, part, entry | {"sha256": _joint_sha256(hashes), "files": hashes})
+
+
+def stream_params(
+    folder: Path, part: str, config: Any, params: Mapping[str, Array], dtype: str, facts: Mapping[str, Any]
+) -> None:
+    """`stream_part` of parameters on devices, stacked or not, in `dtype`: the host holds one layer's array at a time."""
+    places: dict[str, tuple[str, int | None]] = {}
+    for name, value in params.items():
+        around = stacked(name)
+        layers = {f"{around[0]}.{i}.{around[1]}": (name, i) for i in range(value.shape[0])} if around else {name: (name, None)}
+        places |= layers
+
+    def read(path: str) -> Shaped[np.ndarray, "..."]:
+        name, layer = places[path]
+        return np.asarray((params[name] if layer is None else params[name][layer]).astype(dtype))
+
+    shapes = {path: params[name].shape[0 if layer is None else 1 :] for path, (name, layer) in places.items()}
+    specs = {path: jax.ShapeDtypeStruct(shape, dtype) for path, shape in sorted(shapes.items())}
+    stream_part(folder, part, config, specs, read, facts)
 
 
 def _joint_sha256(hashes: Mapping[str, str]) -> str:

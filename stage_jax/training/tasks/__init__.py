@@ -80,11 +80,11 @@ def onto_mesh(config: ConfigDict) -> Place:
 
 def make_task(config: ConfigDict) -> Task:
     """The task that `config.task` names. InputError for values that it needs."""
-    from stage_jax.training.tasks import dpo, filler, lora, step2, vae
+    from stage_jax.training.tasks import dpo, filler, lora, step2, vae, wan
 
     tasks: dict[str, type[Task]] = {
         "vae": vae.VAETask, "step2": step2.STEP2Task, "dpo": dpo.DPOTask, "filler": filler.FillerTask,
-    }  # fmt: skip
+    } | dict.fromkeys(wan.FORMS, wan.WanTask)  # fmt: skip
     if config.task not in tasks:
         raise InputError(f"config.task: found {config.task!r}, expected one of {', '.join(tasks)}")
     task = tasks[config.task]

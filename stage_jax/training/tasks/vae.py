@@ -1,4 +1,4 @@
-"""Training the tiny VAE: reconstruction of stills and of clips, with a whisper of KL."""
+"""Training a VAE, or fine-tuning one: reconstruction of stills and of clips, with a whisper of KL."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ from stage_jax.models import zoo
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.vae import VAE
 from stage_jax.training.config import COUNT, NAME, NUMBER, SHARE, Rules
+from stage_jax.training.init import check_sizes, open_init
 from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.weights.folder import write_part
 
+STATISTICS = ("latent_mean", "latent_std")
+
 
 class VAETask:
     """Batches are uint8 [B, T, H, W, 3]: `data.clips` of `data.window` frames, or `data.stills` pictures; the share of clip
-    steps is `data.clip_share`. Loss: L1 + MSE + kl * KL of the posterior (our choice)."""
+    steps is `data.clip_share`. Loss: L1 + MSE + kl * KL of the posterior (our choice). It starts anew, or from the VAE of the
+    model folder `init`; `frozen = "^(encoder|quant)"` then trains the decoder alone, for which latents stay what they are."""
 
     needs: ClassVar[Rules] = {
         "kl": NUMBER, "export_dtype": NAME, "data.clips": COUNT, "data.window": COUNT, "data.stills": COUNT,
@@ -40,9 +44,16 @@ class VAETask:
     def __init__(self, config: ConfigDict):
         self.config = config
         self.sizes = zoo.named(zoo.VAES, config.model)
+        self.start = None
+        if config.get("init"):
+            self.start = open_init(Path(config.init), "vae")
+            check_sizes(Path(config.init), self.start.config, self.sizes, *STATISTICS)
+            self.sizes = self.start.config
         self.model = nnx.eval_shape(lambda: VAE(self.sizes, nnx.Rngs(0)))
 
     def init(self, key: PRNGKeyArray) -> Params:
+        if self.start is not None:
+            return self.start.params(flat_params(self.model))
         return flat_params(VAE(self.sizes, nnx.Rngs(key)))
 
     def batches(self) -> Stream:
@@ -84,7 +95,11 @@ class VAETask:
         """Not counted."""
 
     def export(self, params: Params, folder: Path) -> None:
-        """The VAE with the statistics of its latents over training stills and clips, so that they are near N(0, 1)."""
+        """The VAE with the statistics of its latents over training stills and clips, so that they are near N(0, 1); one that
+        was fine-tuned keeps those that it had, by which others know its latents."""
+        if self.start is not None:
+            write_part(folder, "vae", self.sizes, params, dtype=self.config.export_dtype)
+            return
         encode = jax.jit(lambda video: with_params(self.model, params).moments(video)[0])
         records = open_records(Path(self.config.data.dir), "train")
         frames = clip_windows(records, self.config.data.frames, self.config.seed).batch(16)

@@ -1,0 +1,42 @@
+"""First and last frame to video at 14B (Wan2.1), all parameters, on records of clips of 81 frames (of any size).
+
+    stage convert Wan2.1-FLF2V-14B-720P models/wan2.1-flf2v-14b
+    stage train --config configs/wan_flf2v_14b.py --workdir runs/wan_flf2v_14b --config.data.dir=data/clips
+
+The same at tiny size, from random weights on toy clips, with the encoders of the tiny STEP2: wan_flf2v_14b.py:tiny
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    tiny = arg == "tiny"
+    config = ConfigDict()
+    config.name, config.task = "wan_flf2v_14b", "flf2v"
+    config.model = "tiny-flf2v" if tiny else "wan2.1-flf2v-14b"
+    config.encoders = "runs/tiny_step2/model" if tiny else "models/wan2.1-flf2v-14b"  # VAE, text encoder, tokenizer, CLIP
+    config.init = None if tiny else "models/wan2.1-flf2v-14b"
+    config.dtype, config.remat = ("float32", False) if tiny else ("bfloat16", True)
+    config.seed = 0
+    config.steps = 1000 if tiny else 10_000
+    config.log_every, config.checkpoint_every = 50, 500
+    config.ema, config.accumulate = 0.999, 1 if tiny else 4
+    config.shift, config.density = 16.0, "logit_normal"
+    config.caption_dropout = 0.1
+    config.export_dtype = "float16" if tiny else "bfloat16"
+    config.evaluate = ConfigDict({"every": 500, "split": "validation", "batches": 4, "bands": 5})
+    config.optimizer = ConfigDict(
+        {
+            "name": "adamw",
+            "lr": 1e-3 if tiny else 1e-5,
+            "warmup": 100,
+            "flat": 0.5,
+            "final": 0.1,
+            "decay": "cosine",
+            "weight_decay": 0.01,
+            "clip": 1.0,
+            "b2": 0.98,
+        }
+    )
+    config.data = ConfigDict({"dir": "data/toy" if tiny else "data/clips", "batch": 16 if tiny else 64, "workers": 0})
+    return config
