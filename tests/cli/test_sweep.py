@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from stage_jax.cli import main as cli
+from stage_jax.cli.config_file import load_config, run_file
 from stage_jax.errors import InputError
 from stage_jax.training import train as training
-from stage_jax.training.sweep import product, run_names, values
+from stage_jax.training.sweep import flags, product, run_names, values
 
 SWEEP = """
 from stage_jax.training.sweep import product, values
@@ -107,6 +108,13 @@ def test_one_run_that_fails_does_not_stop_the_others(stage, tmp_path: Path, caps
         assert stage() == 2
     assert calls == RUNS
     assert capsys.readouterr().err.splitlines() == [f"stage: {name}: data: not found" for name in RUNS]
+
+
+def test_the_sweep_of_this_project_fits_its_config():
+    configs = Path(__file__).resolve().parents[2] / "configs"
+    named = run_names(run_file(configs / "sweeps" / "tiny_lr.py", "get_sweep"), "here")
+    rates = {load_config(str(configs / "tiny_filler.py"), flags(changes)).optimizer.lr for changes in named.values()}
+    assert len(named) == 6 and rates == {1e-3, 3e-3, 1e-2}
 
 
 def test_names_are_short_and_apart():

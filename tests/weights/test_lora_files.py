@@ -77,6 +77,9 @@ def test_two_experts(tmp_path: Path):
     for expert, file in zip(loras, files, strict=True):
         assert_same(read_lora_file(both)[expert], loras[expert])
         assert_same(read_lora_file(file)["dit"], loras[expert])
+    assert cli.main(["convert", str(files[0]), str(tmp_path / "two"), "--low", str(files[1])]) == 0
+    for expert, lora in read_loras(tmp_path / "two").items():
+        assert_same(lora, loras[expert])
     asked = [Asked(both, 0.5), Asked(both, low=True), Asked(files[1], -1.0, low=True)]
     found = read_asked(asked, ("dit", "dit_low"), tmp_path)
     low = ["dit_low"]
