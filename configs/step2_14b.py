@@ -1,4 +1,4 @@
-"""STEP2 on Wan2.1 T2V 14B, all weights trained, on records of films or of ConStoryBoard at 720x1280.
+"""STEP2 on Wan2.1 T2V 14B by LoRA, on records of films or of ConStoryBoard at 720x1280.
 
     stage convert Wan2.1-T2V-14B models/wan_14b
     stage train --config configs/step2_14b.py --workdir runs/step2_14b --config.data.dir=data/constoryboard
@@ -8,8 +8,9 @@
 
     stage train --config configs/step2_14b.py:clip --workdir runs/step2_14b --config.data.dir=data/constoryboard
 
-From STAGE: 100,000 steps of Adam at 1e-4, the VAE frozen. Ours, for the paper does not say: batch, dropout, noise levels. The
-text encoder is frozen; the paper's (Qwen2.5-VL) was trained with LoRA.
+From STAGE: LoRA of rank 64 on the DiT, 100,000 steps of Adam at 1e-4, the VAE frozen. Ours, for the paper does not say: batch,
+dropout, noise levels. The text encoder is frozen; the paper's (Qwen2.5-VL) was trained with LoRA, too. The result has the LoRA
+merged, so that DPO may start another one.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
         ranking="clip_text" if arg == "clip" else "latent", anchors=False, hints=False, attributes=True, timing=True
     )
     config.recipe = ConfigDict(dataclasses.asdict(recipe))
+    config.lora = ConfigDict({"rank": 64, "alpha": 64, "base": "bfloat16"})
     config.seed = 0
     config.steps = 100_000
     config.log_every, config.checkpoint_every = 50, 1000

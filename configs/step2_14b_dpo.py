@@ -1,4 +1,4 @@
-"""DPO of STEP2 on Wan2.1 T2V 14B, from what `configs/step2_14b.py` trained.
+"""DPO of STEP2 on Wan2.1 T2V 14B by LoRA, from what `configs/step2_14b.py` trained.
 
     stage train --config configs/step2_14b_dpo.py --workdir runs/step2_14b_dpo --config.data.dir=data/constoryboard
 
@@ -14,7 +14,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict()
     config.name, config.task, config.model = "step2_14b_dpo", "dpo", "wan2.1-t2v-14b"
     config.init = "runs/step2_14b/model"
-    config.frozen = r"^reference\."
+    config.lora = ConfigDict({"rank": 64, "alpha": 64, "base": "bfloat16"})  # the reference is the policy without it
     config.beta, config.sft = 2000.0, 0.5
     config.seed = 0
     config.steps = 20_000

@@ -24,8 +24,7 @@ from stage_jax.generate.pairs import PairSampler, sampled_pairs
 from stage_jax.models.stacking import with_params
 from stage_jax.story.types import Story, story_from_json
 from stage_jax.training.state import Params
-from stage_jax.training.tasks.step2 import STEP2Task, part_of
-from stage_jax.training.tasks.step2_start import DIT, TEXT
+from stage_jax.training.tasks.step2 import TEXT, STEP2Task, part_of
 
 SEED = 0  # of all boards: pictures of different steps compare
 GAP = 2  # pixels between frames
@@ -65,7 +64,7 @@ class EvaluationBoards:
         task, captions = self._task, self._captions
         if captions is None:
             captions = CaptionEncoder(task.tokenizer, with_params(task.text, part_of(params, TEXT)))
-        return Models(self._codec, captions, None, self._denoiser(part_of(params, DIT)), {}, self._clip)
+        return Models(self._codec, captions, None, self._denoiser(self._task.dit_params(params)), {}, self._clip)
 
     def is_due(self, step: int) -> bool:
         return step % self._every == 0
@@ -73,7 +72,7 @@ class EvaluationBoards:
     def __call__(self, params: Params, step: int) -> Path:
         """Draws with these parameters of the task; returns the picture's path."""
         models = self._models(params)
-        sampler = LentSampler(models.step2, models.captions, program=self._program, params=part_of(params, DIT))
+        sampler = LentSampler(models.step2, models.captions, program=self._program, params=self._task.dit_params(params))
         rows = []
         for story, true in self._stories:
             board = draw_board(models, story, SEED, sampler=sampler)

@@ -22,7 +22,7 @@ from stage_jax.models.stacking import flat_params
 from stage_jax.recipes.step2_config import TINY, STEP2Config
 from stage_jax.training.boards import EvaluationBoards
 from stage_jax.training.tasks import make_task
-from stage_jax.training.tasks.step2_start import PATCHES, start_params, start_sizes
+from stage_jax.training.tasks.step2_start import PATCHES, start_dit, start_sizes
 from stage_jax.training.train import train
 from stage_jax.weights.folder import read_manifest, write_part
 from tests.training import sizes
@@ -42,18 +42,18 @@ def test_wan_grows_channels_and_an_image_branch_that_have_no_say_at_the_start(tm
     write_part(tmp_path, "dit", WAN, wan)
     wider = start_sizes(dataclasses.replace(WAN, image_dim=6), STEP2Config(image_tokens=True), None)
     assert (wider.in_channels, wider.image_dim, wider.image_positions) == (20, 6, None)
-    fresh = {f"dit.{name}": value for name, value in params_of(wider, 1).items()}
-    found = start_params(fresh, tmp_path, wider)
+    fresh = params_of(wider, 1)
+    found = start_dit(tmp_path, wider, fresh, lambda: fresh)
     assert found.keys() == fresh.keys()
-    np.testing.assert_array_equal(found[f"dit.{PATCHES}"][:16], wan[PATCHES])
-    assert not found[f"dit.{PATCHES}"][16:].any() and not found["dit.blocks.0.cross_attention.value_image.kernel"].any()
+    np.testing.assert_array_equal(found[PATCHES][:16], wan[PATCHES])
+    assert not found[PATCHES][16:].any() and not found["blocks.0.cross_attention.value_image.kernel"].any()
     for name, value in wan.items():
         if name != PATCHES:
-            np.testing.assert_array_equal(found[f"dit.{name}"], value)
-    with pytest.raises(InputError, match="is config.model the model of this folder"):
-        start_params({"dit.blocks.0.ffn.up.bias": jnp.zeros(5)}, tmp_path, WAN)
-    with pytest.raises(InputError, match=r"found no dit.blocks.7.ffn.up.bias"):
-        start_params({"dit.blocks.7.ffn.up.bias": jnp.zeros(16)}, tmp_path, WAN)
+            np.testing.assert_array_equal(found[name], value)
+    wrong = {"blocks.0.ffn.up.bias": r"found \(16,\), expected \(5,\)", "blocks.7.ffn.up.bias": "found no blocks.7"}
+    for name, message in wrong.items():
+        with pytest.raises(InputError, match=message):
+            start_dit(tmp_path, WAN, {name: jnp.zeros(5)}, dict)
 
 
 def test_a_start_is_asked_for(records: Path, vae_folder: Path):

@@ -20,19 +20,16 @@ from stage_jax.errors import InputError
 from stage_jax.losses.dpo import PairErrors, dpo_loss, dpo_metrics
 from stage_jax.losses.flow_matching import noised, velocity_error, velocity_target
 from stage_jax.models.dit import DiT
-from stage_jax.models.stacking import with_params
+from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.work import Work
 from stage_jax.recipes.step2 import Given
 from stage_jax.recipes.step2_config import STEP2Config
 from stage_jax.recipes.step2_folder import read_recipe
-from stage_jax.training.config import NAME, NUMBER, PATTERN, POSITIVE, Rules, one_of
+from stage_jax.training.config import NAME, NUMBER, POSITIVE, Rules, one_of
 from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise
-from stage_jax.training.tasks.step2 import STEP2Task, part_of, prefixed
-from stage_jax.training.tasks.step2_start import DIT
-
-REFERENCE = "reference."  # prefix of the reference's DiT
+from stage_jax.training.tasks.step2 import REFERENCE, STEP2Task, part_of, prefixed
 
 
 class DPOTask(STEP2Task):
@@ -40,19 +37,21 @@ class DPOTask(STEP2Task):
 
     data.preferences: what is rejected; "interior": two frames from inside the shot; "given": what the records hold (broken
     cuts, people's choices); "both": as often of each. beta: see `losses.dpo`. sft: weight of the flow-matching error on the
-    chosen pair, against both errors rising (0: none). `frozen` has to name the reference, which is the SFT model and stays as
-    it is, and should name its text encoder, which both read; see the configs.
+    chosen pair, against both errors rising (0: none). The reference is the SFT model: a copy of its DiT, which `frozen` has to
+    name (and should name its text encoder, which both read; see the configs), or with `lora` the policy without its adapters.
     """
 
     needs: ClassVar[Rules] = STEP2Task.needs | {
-        "init": NAME, "frozen": PATTERN, "beta": POSITIVE, "sft": NUMBER,
+        "init": NAME, "beta": POSITIVE, "sft": NUMBER,
         "data.preferences": one_of("interior", "given", "both"),
     }  # fmt: skip
 
     def __init__(self, config: ConfigDict):
-        if not re.search(config.frozen, REFERENCE):
-            raise InputError(f"config.frozen: found {config.frozen!r}, expected a pattern that is found in {REFERENCE!r}")
+        frozen = config.get("frozen")
+        if config.get("lora") is None and not (frozen and re.search(frozen, REFERENCE)):
+            raise InputError(f"config.frozen: found {frozen!r}, expected a pattern that is found in {REFERENCE!r}")
         super().__init__(config)
+        self.plain = self.dit  # `dit` may be given adapters
 
     def recipe_of(self, config: ConfigDict) -> STEP2Config:
         """The recipe of the SFT model. InputError if the config names one of its own."""
@@ -62,9 +61,10 @@ class DPOTask(STEP2Task):
 
     def init(self, key: PRNGKeyArray) -> Params:
         params = super().init(key)
+        if self.config.get("lora") is not None:
+            return params
         # Copies, because a step takes over the memory of the policy.
-        copies = {name: jnp.copy(value) for name, value in params.items() if name.startswith(DIT)}
-        return params | prefixed(REFERENCE, copies)
+        return params | prefixed(REFERENCE, jax.tree.map(jnp.copy, self.dit_params(params)))
 
     def _stream(self, split: str, dropout: dict[str, float], seed: int) -> Stream:
         source, data = self.source(split), self.config.data
@@ -87,7 +87,7 @@ class DPOTask(STEP2Task):
 
     def loss(self, params: Params, examples: dict[str, Array]) -> tuple[Float[Array, " b"], Sums]:
         given = self.given(params, examples)
-        policy = self._errors(with_params(self.dit, part_of(params, DIT)), examples, given)
+        policy = self._errors(with_params(self.dit, self.dit_params(params)), examples, given)
         reference = jax.lax.stop_gradient(self._errors(self.reference(params), examples, given))
         metrics = dpo_metrics(policy, reference, self.config.beta)
         losses = dpo_loss(policy, reference, self.config.beta)
@@ -97,7 +97,11 @@ class DPOTask(STEP2Task):
 
     def reference(self, params: Params) -> DiT:
         """The model that the policy is held to."""
-        return with_params(self.dit, part_of(params, REFERENCE + DIT))
+        own = part_of(params, REFERENCE)
+        if not own and self.dit is self.plain:
+            raise ValueError("DPO: found neither a copy of the reference nor adapters that it could do without")
+        names = flat_params(self.plain)
+        return with_params(self.plain, own or {n: value for n, value in self.dit_params(params).items() if n in names})
 
     def _errors(self, dit: DiT, examples: dict[str, Array], given: Given) -> PairErrors:
         """On both pairs in one batch."""

@@ -15,12 +15,12 @@ from ml_collections import ConfigDict
 from data_pipeline.stream import Stream
 from stage_jax.errors import InputError
 from stage_jax.generate.video_folder import IN_FLOAT32
-from stage_jax.models.lora import USUAL, A, B, LoRAConfig, adapted, as_lora, init_lora, scaled
+from stage_jax.models.lora import USUAL, A, B, LoRAConfig, adapted, as_lora, init_lora, merged, scaled
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.work import Work
 from stage_jax.training.config import COUNT, NUMBER, PATTERN, SWITCH, Rules, one_of
 from stage_jax.training.state import Params, Sums
-from stage_jax.weights.lora_folder import write_lora_part
+from stage_jax.weights.lora_folder import PARTS, write_lora_part
 
 NEEDS: Rules = {"lora.rank": COUNT, "lora.alpha": NUMBER}
 TAKES: Rules = {"lora.pattern": PATTERN, "lora.rslora": SWITCH, "lora.base": one_of("float32", "bfloat16")}
@@ -30,7 +30,7 @@ FROZEN = rf"^(?!.*({re.escape(A)}|{re.escape(B)})$)"  # all but adapters
 class LoRATask:
     """`config.lora`: rank, alpha, pattern (of paths of linears, `lora.USUAL` by default), rslora; base: the type in which the
     frozen parameters are read, but for `IN_FLOAT32`. The result is a model folder with a LoRA alone, for `--lora` and
-    `stage export`.
+    `stage export`; of STEP2 a whole one, the LoRA merged.
 
     task: what is learned. Its `dit` is the form of its DiT, as whose `part` (of a model folder) `config.init` is read.
     """
@@ -75,4 +75,8 @@ class LoRATask:
 
     def export(self, params: Params, folder: Path) -> None:
         trained = {path: value for path, value in params.items() if path.endswith((A, B))}
-        write_lora_part(folder, self.part, as_lora(trained, self.lora, self.abstract), {"licence": "Apache-2.0"})
+        if self.part in PARTS:
+            write_lora_part(folder, self.part, as_lora(trained, self.lora, self.abstract), {"licence": "Apache-2.0"})
+        else:  # STEP2 is of use with its recipe, captions and VAE alone, so it is left whole
+            kept = {path: value for path, value in params.items() if path not in trained}
+            self.base.export(merged(kept, scaled(trained, self.lora.scale)), folder)

@@ -29,7 +29,7 @@ from stage_jax.models import zoo
 from stage_jax.models.dit import DiT
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.tokenizer import WordTokenizer
-from stage_jax.models.umt5 import UMT5Encoder, zero_padding
+from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.work import Work, dit_work
 from stage_jax.progress import Progress
 from stage_jax.recipes.packing import memory_sizes
@@ -42,10 +42,11 @@ from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules
 from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
-from stage_jax.training.tasks.step2_start import DIT, TEXT, start_params, start_sizes
+from stage_jax.training.tasks.step2_start import start_dit, start_sizes
 from stage_jax.weights.config_types import read_config
-from stage_jax.weights.folder import copy_part, read_manifest, write_part
+from stage_jax.weights.folder import copy_part, read_manifest, read_part, write_part
 
+DIT, TEXT, REFERENCE = "dit.", "umt5.", "reference."  # prefixes of parameters, where there are more than a DiT's
 MEMORY_NOISE = 1  # folded into a step's key
 
 
@@ -88,6 +89,8 @@ class STEP2Task:
             encoder = zoo.named(zoo.TEXT_ENCODERS, config.text_encoder)
             self.text_sizes = dataclasses.replace(encoder, vocabulary=self.tokenizer.size)
             self.text = nnx.eval_shape(lambda: UMT5Encoder(self.text_sizes, nnx.Rngs(0)))
+        else:
+            self.part = "step2"  # what a LoRA of this task is for: its parameters are a DiT's alone
 
     def recipe_of(self, config: ConfigDict) -> STEP2Config:
         """The recipe that a config names. InputError for what is none."""
@@ -103,10 +106,25 @@ class STEP2Task:
 
     def init(self, key: PRNGKeyArray) -> Params:
         dit_key, text_key = jax.random.split(key)
-        params = prefixed(DIT, flat_params(DiT(self.sizes, nnx.Rngs(dit_key))))
+
+        def fresh() -> Params:
+            return flat_params(DiT(self.sizes, nnx.Rngs(dit_key)))
+
+        folder = self.init_folder
+        params = start_dit(folder, self.sizes, flat_params(self.dit), fresh) if folder else fresh()
+        if not self.tokenizer:
+            return params
+        if folder and "umt5" in read_manifest(folder)["parts"]:
+            text = read_part(folder, "umt5", UMT5Config)[1]
+        else:
+            text = flat_params(UMT5Encoder(self.text_sizes, nnx.Rngs(text_key)))
+        return prefixed(DIT, params) | prefixed(TEXT, text)
+
+    def dit_params(self, params: Params) -> Params:
+        """Those of the DiT, by its own names."""
         if self.tokenizer:
-            params |= prefixed(TEXT, flat_params(UMT5Encoder(self.text_sizes, nnx.Rngs(text_key))))
-        return params if self.init_folder is None else start_params(params, self.init_folder, self.sizes)
+            return part_of(params, DIT)
+        return {name: value for name, value in params.items() if not name.startswith(REFERENCE)}
 
     def batches(self) -> Stream:
         return self._stream("train", self.config.dropout.to_dict(), self.config.seed)
@@ -174,7 +192,7 @@ class STEP2Task:
         copies = self.config.copies
         given = jax.tree.map(lambda rows: repeated(rows, copies), self.given(params, examples))
         pair, sigma, target = noised_rows(examples["pair"], examples)
-        velocity = self.velocity(with_params(self.dit, part_of(params, DIT)), pair, sigma, given)
+        velocity = self.velocity(with_params(self.dit, self.dit_params(params)), pair, sigma, given)
         weight = None
         if given.shown is not None:  # a frame that is not there has no velocity
             weight = jnp.broadcast_to(given.shown[:, :, None, None, None], target.shape).astype(jnp.float32)
@@ -197,7 +215,7 @@ class STEP2Task:
         """STEP2 with its recipe, its text encoder and tokenizer, and the VAE it was trained on, as one model folder."""
         dtype, sampling = self.config.export_dtype, self.config.sampling.to_dict()
         sampling |= {"recipe": dataclasses.asdict(self.recipe)}
-        write_part(folder, "step2", self.sizes, part_of(params, DIT), dtype=dtype, sampling=sampling)
+        write_part(folder, "step2", self.sizes, self.dit_params(params), dtype=dtype, sampling=sampling)
         copy_part(self.vae_folder, folder, "vae")
         if self.tokenizer:
             write_part(folder, "umt5", self.text_sizes, part_of(params, TEXT), dtype=dtype)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,14 +14,12 @@ from stage_jax.errors import InputError
 from stage_jax.models.clip import CLIPConfig
 from stage_jax.models.dit import DiTConfig
 from stage_jax.models.stacking import stack_params
-from stage_jax.models.umt5 import UMT5Config
 from stage_jax.recipes.memory import HINTS
 from stage_jax.recipes.step2_config import STEP2Config
 from stage_jax.training.state import Params
 from stage_jax.weights.folder import part_config, read_manifest, read_part
 
 PATCHES = "patch_embedding.base.kernel"
-DIT, TEXT = "dit.", "umt5."  # prefixes of the two models' parameters
 
 
 def start_sizes(sizes: DiTConfig, recipe: STEP2Config, init: Path | None) -> DiTConfig:
@@ -33,34 +33,29 @@ def start_sizes(sizes: DiTConfig, recipe: STEP2Config, init: Path | None) -> DiT
     return dataclasses.replace(sizes, in_channels=channels, image_dim=image_dim, image_positions=None)
 
 
-def start_params(fresh: Params, folder: Path, sizes: DiTConfig) -> Params:
-    """Fresh parameters with those of a model folder in their place. What the folder's model does not have begins without a say:
-    hints at zero, an image branch with values of zero. InputError for parameters that are missing or of another shape."""
-    parts = read_manifest(folder)["parts"]
-    part = "step2" if "step2" in parts else "dit"
-    found = {DIT + name: value for name, value in _stacked(folder, part, DiTConfig, sizes.scan_layers).items()}
-    if "umt5" in parts and any(name.startswith(TEXT) for name in fresh):
-        scan = part_config(folder, "umt5", UMT5Config).scan_layers
-        found |= {TEXT + name: value for name, value in _stacked(folder, "umt5", UMT5Config, scan).items()}
-    if DIT + PATCHES in found:
-        found[DIT + PATCHES] = with_channels(found[DIT + PATCHES], sizes.in_channels)
-    params = {}
-    for name, value in fresh.items():
-        params[name] = found.get(name, jnp.zeros_like(value) if ".value_image." in name else value)
-        if name not in found and "image" not in name and (name.startswith(DIT) or "umt5" in parts):
-            raise InputError(f"{folder / part}: found no {name}; is config.model the model of this folder?")
-        if params[name].shape != value.shape:
-            shapes = f"found {params[name].shape}, expected {value.shape}"
+def start_dit(folder: Path, sizes: DiTConfig, abstract: Mapping[str, Any], fresh: Callable[[], Params]) -> Params:
+    """The parameters of a model folder's STEP2, or else of Wan's DiT, in the form and types of `abstract`.
+
+    What they do not have begins without a say: hints at zero, an image branch as in `fresh()` with values of zero. InputError
+    for parameters that are missing or of another shape."""
+    part = "step2" if "step2" in read_manifest(folder)["parts"] else "dit"
+    _, found = read_part(folder, part, DiTConfig)
+    found = stack_params(found) if sizes.scan_layers else dict(found)
+    if PATCHES in found:
+        found[PATCHES] = with_channels(found[PATCHES], sizes.in_channels)
+    missing = [name for name in abstract if name not in found]
+    if strange := [name for name in missing if "image" not in name]:
+        raise InputError(f"{folder / part}: found no {strange[0]}; is config.model the model of this folder?")
+    new = fresh() if missing else {}
+    found |= {name: jnp.zeros_like(new[name]) if ".value_image." in name else new[name] for name in missing}
+    for name, leaf in abstract.items():
+        if found[name].shape != leaf.shape:
+            shapes = f"found {found[name].shape}, expected {leaf.shape}"
             raise InputError(f"{folder / part}: {name}: {shapes}; is config.model the model of this folder?")
-    return params
+    return {name: found[name].astype(leaf.dtype) for name, leaf in abstract.items()}
 
 
 def with_channels(kernel: Float[Array, "c t h w d"], channels: int) -> Float[Array, "channels t h w d"]:
     """A patch kernel for more input channels, which begin at zero and so change nothing at the start, or for the first ones."""
     missing = max(0, channels - kernel.shape[0])
     return jnp.pad(kernel, ((0, missing), *[(0, 0)] * 4))[:channels]
-
-
-def _stacked(folder: Path, part: str, config_type: type, scan: bool) -> Params:
-    _, params = read_part(folder, part, config_type)
-    return stack_params(params) if scan else params
