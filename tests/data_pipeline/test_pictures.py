@@ -34,6 +34,7 @@ CONFIG = CLIPConfig(dim=8, ffn_dim=8, heads=2, layers=2, picture=28, patch=14, p
 EVERYTHING = STEP2Config(ranking="clip_text", image_tokens=True)
 
 
+@pytest.mark.slow
 def test_what_the_cache_holds_and_what_a_board_sees(tmp_path: Path):
     write_toy_records(tmp_path / "toy", {"train": 1}, size=16, clips=False)
     model = drawn(nnx.eval_shape(lambda: CLIP(CONFIG, nnx.Rngs(0))))

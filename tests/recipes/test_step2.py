@@ -173,7 +173,7 @@ def drawn_inputs(recipe: STEP2Config, side: int = 8) -> tuple[jax.Array, Given]:
 @pytest.mark.parametrize(
     "recipe",
     [
-        STEP2Config(layout="stacked", packing="release", hints=False, ends=True, anchors=False),
+        pytest.param(STEP2Config(layout="stacked", packing="release", hints=False), marks=pytest.mark.slow),
         pytest.param(STEP2Config(joint=False, packing="off", previous=False), marks=pytest.mark.slow),
         STEP2Config(joint=False, memory_noise=0.3, image_tokens=True, previous=False),
     ],
