@@ -24,7 +24,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from data_pipeline.annotate.film import ANNOTATIONS, annotate_film
 from data_pipeline.annotate.parts import Asked, open_parts
 from data_pipeline.film_folder import STORY
-from data_pipeline.ingest.film import ingest
+from data_pipeline.ingest.film import ingest_film
 from data_pipeline.ingest.shots import SHOTS, read_shots
 from data_pipeline.outside import Size, Source, record_of, write_groups
 from data_pipeline.records import written
@@ -57,7 +57,7 @@ class FilmFn(beam.DoFn):
         """The film's folder at `place`; what is there already is not made again."""
         folder = Path(place) if is_local(place) else scratch / folder_name(film)
         if not FileSystems.exists(FileSystems.join(place, SHOTS)):
-            ingest(fetched(film, scratch), folder)
+            ingest_film(fetched(film, scratch), folder)
             if not is_local(place):
                 _send(folder, place, [file.name for file in folder.iterdir() if file.name != SHOTS])
                 _send(folder, place, [SHOTS])  # last: a folder without it is not whole

@@ -83,9 +83,8 @@ def find_shots(film: Path, progress: Progress | None = None, transnet: Path | No
     for frame in film_frames(film):
         if not count:
             transitions, sampler, shot = _finder(frame.rate, transnet), Sampler(frame.rate), _Open(frame.rate)
-        height, width = frame.size
-        narrow = min(WIDTH, width)
-        small = frame.rgb((min(max(round(narrow * height / width), 16), TALLEST * narrow), narrow))
+            size = _small(*frame.size)  # for all of them: a stream may change its size
+        small = frame.rgb(size)
         shot.frame(frame.index, frame.seconds, sampler(frame, small))
         yield from filter(None, map(shot.end, transitions.push(small)))
         count, total = frame.index + 1, frame.total
@@ -95,6 +94,11 @@ def find_shots(film: Path, progress: Progress | None = None, transnet: Path | No
     if count < 2:
         raise InputError(f"{film}: found {count} frames, expected a film")
     yield from filter(None, map(shot.end, (*transitions.close(), Transition(count - 1, count, count, ""))))
+
+
+def _small(height: int, width: int) -> tuple[int, int]:
+    narrow = min(WIDTH, width)
+    return min(max(round(narrow * height / width), 16), TALLEST * narrow), narrow
 
 
 def _finder(rate: float, transnet: Path | None):

@@ -13,6 +13,8 @@ from jaxtyping import UInt8
 
 from stage_jax.errors import InputError
 
+SLOWEST, FASTEST = 1, 240  # frames a second; some files claim 90,000, which is what their clock counts in
+
 
 @dataclass(frozen=True)
 class FilmFrame:
@@ -68,7 +70,7 @@ def film_frames(film: Path) -> Iterator[FilmFrame]:
             if video is None:
                 raise InputError(f"{film}: found no pictures in it, expected a film")
             video.thread_type = "AUTO"
-            rate = video.average_rate or video.guessed_rate or Fraction(24)
+            rate = min(max(video.average_rate or video.guessed_rate or Fraction(24), SLOWEST), FASTEST)
             seconds = (container.duration or 0) / av.time_base
             total = video.frames or round(seconds * rate)
             begin, reached = (container.start_time or 0) / av.time_base, 0.0

@@ -17,7 +17,7 @@ from data_pipeline.annotate.film import annotate_film
 from data_pipeline.annotate.parts import Asked, open_parts
 from data_pipeline.beam import ingest_films, write_film_records
 from data_pipeline.film_folder import film_sources
-from data_pipeline.ingest.film import ingest
+from data_pipeline.ingest.film import ingest_film
 from data_pipeline.outside import write_sources
 from data_pipeline.records import open_splits
 from stage_jax.cli.main import main
@@ -95,7 +95,7 @@ def asked(films: Path) -> Asked:
 def in_process(films: Path, asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("in_process")
     for name in ("a", "b"):
-        ingest(films / f"{name}.mp4", out / name)
+        ingest_film(films / f"{name}.mp4", out / name)
         annotate_film(out / name, open_parts(asked, out / "answers"))
     return out
 
