@@ -189,7 +189,7 @@ def memory(work: Path) -> str:
     for minutes in (1, 10):
         film = work / f"minutes{minutes}.mp4"
         if not film.exists():
-            clips, _, _ = toy_shots(range(150, 152), np.random.default_rng(1), (30, 90), (180, 320))
+            clips, _, _ = toy_shots(range(150, 152), np.random.default_rng(1), (30, 90), (90, 160))
             some = [frame for clip in clips for frame in clip][: 60 * FPS // 2]
             write(film, itertools.islice(itertools.cycle(some), 60 * FPS * minutes))
         shutil.rmtree(work / "memory", ignore_errors=True)

@@ -18,9 +18,9 @@ MIXED = 4.0  # grey levels of 255 that mixing changes at least, in the mean
 STRAY = 0.12  # of the squared change: how far from the straight line between the ends a mixed picture lies at most
 # The shares of the later picture at a quarter, half and three quarters of the way; a straight line has .25, .5, .75.
 SHARES = ((0.05, 0.5), (0.25, 0.75), (0.5, 0.95))
-STILL = 0.15  # of the mean change a frame: less is none
+STILL = 0.35  # of the mean change a frame: less is what moves in the pictures
 CHANGED, PART = 16.0, 0.3  # levels by which this part of the picture changes; a title that fades in changes less of it
-ALIKE = 0.9  # correlation of two pictures that differ in their light only
+ALIKE = 0.6  # correlation of two pictures of one place, whatever has moved in it
 BLANK = 4.0  # grey levels: standard deviation within a picture that shows nothing
 
 Tiny = Float32[np.ndarray, "rows columns 3"]
@@ -99,8 +99,8 @@ class Fades:
             end += 1
         while begin < first and shares[begin + 1 - oldest] - shares[begin - oldest] <= still:
             begin += 1
-        if not self._mixing(begin, end):
-            return []
+        if not self._mixing(begin, end):  # what moves before or after it has been taken for more of it
+            begin, end = first, last
         before, after = self._at(begin), self._at(end)
         blank = [float(picture.std(axis=(0, 1)).mean()) < BLANK for picture in (before, after)]
         if not any(blank) and (changed_part(before, after, CHANGED) < PART or _correlation(before, after) > ALIKE):
