@@ -54,15 +54,16 @@ class FilmFn(beam.DoFn):
                 yield told | {"error": text}
 
     def _made(self, film: str, place: str, scratch: Path) -> dict[str, int]:
-        """The film's folder at `place`; what is there already is not made again."""
+        """The film's folder at `place`; what is whole there already is not made again."""
         folder = Path(place) if is_local(place) else scratch / folder_name(film)
-        if not FileSystems.exists(FileSystems.join(place, SHOTS)):
-            ingest_film(fetched(film, scratch), folder)
-            if not is_local(place):
-                _send(folder, place, [file.name for file in folder.iterdir() if file.name != SHOTS])
-                _send(folder, place, [SHOTS])  # last: a folder without it is not whole
-        elif not is_local(place):
+        if is_local(place):
+            ingest_film(_fetched(film, scratch), folder)
+        elif FileSystems.exists(FileSystems.join(place, SHOTS)):
             _receive(place, folder)
+        else:
+            ingest_film(_fetched(film, scratch), folder)
+            _send(folder, place, [file.name for file in folder.iterdir() if file.name != SHOTS])
+            _send(folder, place, [SHOTS])  # last: a folder without it is not whole
         problems = 0
         if self.parts is not None:
             problems = sum(bool(shot.problems) for shot in annotate_film(folder, self.parts).shots)
@@ -84,7 +85,7 @@ def ingest_films(
     found = [name for film in films for name in _matching(film)]
     names: dict[str, str] = {}
     for film in found:
-        other = names.setdefault(folder_name(film), film)
+        other = names.setdefault(folder_name(film).lower(), film)  # some file systems take a and A for one
         if other != film:
             raise InputError(f"{film}: its folder would be that of {other}, expected films of different names")
     if asked is not None and kept is None and not is_local(out):
@@ -138,7 +139,7 @@ def is_local(path: str) -> bool:
     return FileSystems.get_scheme(path) is None
 
 
-def fetched(film: str, scratch: Path) -> Path:
+def _fetched(film: str, scratch: Path) -> Path:
     """A film as a file of this machine, under its own name."""
     copy = _local(film, scratch)
     if not is_local(film):

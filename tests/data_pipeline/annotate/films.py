@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from data_pipeline.ingest.shots import Camera, FilmShots, ShotRecord, picture_names, write_shots
+from data_pipeline.ingest.shots import Bars, Camera, FilmShots, ShotRecord, picture_names, write_shots
 
 
 def write_film(folder: Path, shots: int = 3, story_of: tuple[int, ...] = (1, 1, 2), interior: int = 1) -> FilmShots:
@@ -22,7 +22,8 @@ def write_film(folder: Path, shots: int = 3, story_of: tuple[int, ...] = (1, 1, 
                 film="bunny.mp4", index=k, story=story, name=f"SC{story:02d}_SH{number[story]:03d}", first_frame=48 * k,
                 last_frame=48 * k + 47, seconds=2.0, start_frame=48 * k + 2 if kept else None,
                 end_frame=48 * k + 45 if kept else None, interior_frames=(48 * k + 20,) * interior if kept else (),
-                transition="cut" if k else "", camera=Camera("pan", "left", 0.1) if k == 1 else None, kept=kept,
+                transition="cut" if k else "", camera=Camera("pan", "left", 0.1) if k == 1 else None, bars=Bars(),
+                brightness=90.0, sharpness=9.0, motion=0.1, kept=kept,
                 reason="" if kept else "shorter than 1 s",
             )
         )  # fmt: skip
