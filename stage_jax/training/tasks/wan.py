@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -35,7 +34,7 @@ from stage_jax.sampling.schedule import TIMESTEPS
 from stage_jax.training.config import COUNT, GROUP, NAME, NUMBER, POSITIVE, SHARE, Rule, Rules, one_of
 from stage_jax.training.init import read_init
 from stage_jax.training.state import Params, Sums
-from stage_jax.training.tasks import own_share
+from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows
 from stage_jax.weights.folder import copy_part, read_manifest, stream_params
 
@@ -133,8 +132,8 @@ class WanTask:
                 image=open_image_tokens(folder, split, self.encoders, progress=report) if self.sizes.image_dim else None,
             )
         self._check_caches(source)
-        videos = video_examples(source, caption_dropout, seed)
-        return Stream(batches(videos, data.batch, own_share()), jax.device_put, workers=data.get("workers", 0))
+        rows = batches(video_examples(source, caption_dropout, seed), data.batch, own_share(self.config))
+        return Stream(rows, onto_mesh(self.config), workers=data.get("workers", 0))
 
     def _check_caches(self, source: VideoSource) -> None:
         """InputError where the encoders are not those that the model was made for."""
