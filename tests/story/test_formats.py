@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,22 @@ def test_stories_of_ours_in_their_formats() -> None:
     assert bench["Shots"][0]["Setting Description"] == {"en": "sand"}
     again = from_vistorybench(bench, "x/story.json")
     assert [shot.description for _, shot in again.shots()] == [shot.description for _, shot in STORY.shots()]
+
+
+def test_the_tool_converts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.fountain").write_text("Title: Two\n\nINT. ROOM\n\nMia waits.\n")
+    tool = str(Path(__file__).parents[2] / "tools" / "convert_story.py")
+    for source, code in (("s.fountain", 0), ("none.json", 2)):
+        arguments = [tool, str(tmp_path / source), str(tmp_path / "out.json"), "--format", "storymem"]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(tool, run_name="__main__")
+        assert ended.value.code == code
+    assert json.loads((tmp_path / "out.json").read_text())["scenes"][0]["video_prompts"] == ["Mia waits."]
+    told = capsys.readouterr().err
+    assert "none.json: cannot be read" in told and told.count("\n") == 1
 
 
 WRONG = [
