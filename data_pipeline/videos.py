@@ -10,7 +10,7 @@ import grain
 import numpy as np
 
 from data_pipeline.cache import ImageTokens, Latents, Texts
-from data_pipeline.loader import examples
+from data_pipeline.loader import Examples
 from data_pipeline.shots import Batch
 
 
@@ -49,7 +49,7 @@ class VideoSource:
 
 
 def video_examples(source: VideoSource, caption_dropout: float, seed: int) -> grain.MapDataset:
-    return examples(source, seed, functools.partial(_pick, source, caption_dropout))
+    return Examples(source, seed, functools.partial(_pick, source, caption_dropout))
 
 
 def _pick(source: VideoSource, caption_dropout: float, row: int, rng: np.random.Generator) -> Batch:

@@ -13,7 +13,8 @@ import pytest
 from flax import nnx
 from ml_collections import ConfigDict
 
-from data_pipeline.records import open_records, write_toy_records
+from data_pipeline.records import open_records
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.errors import InputError
 from stage_jax.generate.video_folder import open_models
 from stage_jax.models import zoo
@@ -35,6 +36,7 @@ from tests.generate import videos
 from tests.training import sizes
 
 FRAMES = 17
+NONE = Path("none")
 FORMS = {"t2v": "t2v", "i2v": "i2v-clip", "flf2v": "flf2v-clip", "ti2v": "ti2v"}  # of tests.generate.videos
 
 
@@ -67,11 +69,11 @@ def wan_config(form: str, clips: Path, encoders: Path, steps: int = 2, **changes
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_fresh_model_predicts_nothing(form: str, clips: Path, encoders: Path):
+def test_a_fresh_model_predicts_nothing(form: str):
     """Wan's head starts at zero: the loss of every row is the mean square of noise - data, whatever is given beside it. The
     first latent frame of TI2V is no target. Compiled for that form, the others are traced."""
     channels = zoo.DITS[f"test-{FORMS[form]}"].out_channels
-    task = make_task(wan_config(form, clips, encoders))
+    task = make_task(wan_config(form, NONE, NONE))
     key = jax.random.key(1)
     batch = {"clip": jax.random.normal(key, (2, channels, 3, 2, 2), jnp.float16), "caption": jnp.ones((2, 5, 8), jnp.float16)}
     if form in ("i2v", "flf2v"):
@@ -159,14 +161,14 @@ def test_every_form_trains(form: str, clips: Path, encoders: Path, tmp_path: Pat
     assert open_models(tmp_path / "run" / "model", "float32").models.dit.config == zoo.DITS[f"test-{FORMS[form]}"]
 
 
-def test_two_experts_keep_to_their_sides(clips: Path, encoders: Path):
+def test_two_experts_keep_to_their_sides():
     for expert, part, low, high in (("high", "dit", 0.875, 1.0), ("low", "dit_low", 0.0, 0.875)):
-        config = wan_config("t2v", clips, encoders, expert=expert, boundary=0.875)
+        config = wan_config("t2v", NONE, NONE, expert=expert, boundary=0.875)
         task = make_task(config)
         sigma = task.draw({"clip": jnp.zeros((64, 16, 1, 2, 2))}, jax.random.key(0))["sigma"]
         assert task.part == part and low <= float(sigma.min()) and float(sigma.max()) <= high + 1e-6
     with pytest.raises(InputError, match=r"config.boundary: not found, expected where the experts of test-t2v part"):
-        make_task(wan_config("t2v", clips, encoders, expert="high"))
+        make_task(wan_config("t2v", NONE, NONE, expert="high"))
 
 
 @pytest.mark.parametrize(
@@ -180,13 +182,13 @@ def test_two_experts_keep_to_their_sides(clips: Path, encoders: Path):
         ("t2v", {"density": "beta"}, r"config.density: found 'beta', expected uniform or logit_normal"),
     ],
 )
-def test_configs_that_cannot_be(form: str, changes: dict[str, Any], message: str, clips: Path, encoders: Path):
+def test_configs_that_cannot_be(form: str, changes: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
-        make_task(wan_config(form, clips, encoders, **changes))
+        make_task(wan_config(form, NONE, NONE, **changes))
 
 
-def test_weights_of_another_size_are_refused(clips: Path, encoders: Path):
-    task = make_task(wan_config("t2v", clips, encoders, init=str(encoders)))
+def test_weights_of_another_size_are_refused(encoders: Path):
+    task = make_task(wan_config("t2v", NONE, NONE, init=str(encoders)))
     with pytest.raises(InputError, match=r"weights of another size: in_channels is 36, config.model has 16, image_dim is 6"):
         task.init(jax.random.key(0))
 
