@@ -21,7 +21,7 @@ SHARES = ((0.05, 0.5), (0.25, 0.75), (0.5, 0.95))
 STILL = 0.35  # of the mean change a frame: less is what moves in the pictures
 CHANGED, PART = 16.0, 0.3  # levels by which this part of the picture changes; a title that fades in changes less of it
 ALIKE = 0.6  # correlation of two pictures of one place, whatever has moved in it
-BLANK = 4.0  # grey levels: standard deviation within a picture that shows nothing
+BLANK = 10.0  # grey levels: standard deviation within a picture that shows nothing, or hardly anything
 
 Tiny = Float32[np.ndarray, "rows columns 3"]
 
@@ -52,15 +52,18 @@ class Fades:
     def push(self, tiny: Tiny) -> list[Mixed]:
         self._tiny.append(tiny)
         self._count += 1
+        found: list[Mixed] = []
         for scale in self._scales:
             change = self._mixing(self._count - 1 - scale, self._count - 1)
             if change:
+                if self._best and self._turns_back(self._count - 1 - scale):
+                    found += self.close()
                 self._seen = self._count
                 if self._best is None or change > self._best[0]:
                     self._best = change, self._count - 1 - scale, self._count - 1
         if self._best and (self._count - self._seen >= self._settled or self._count - self._best[1] >= self._longest):
-            return self.close()
-        return []
+            found += self.close()
+        return found
 
     def close(self) -> list[Mixed]:
         """What mixing there was until now, as the end of the film asks."""
@@ -70,6 +73,11 @@ class Fades:
 
     def _at(self, index: int) -> Tiny:
         return self._tiny[index - self._count]
+
+    def _turns_back(self, first: int) -> bool:
+        """Whether the picture now goes back the way it went, as where a fade in follows a fade out."""
+        begin, end = self._best[1:]
+        return float(np.vdot(self._at(end) - self._at(begin), self._at(self._count - 1) - self._at(first))) < 0
 
     def _mixing(self, first: int, last: int) -> float:
         """How many grey levels the picture changes by mixing alone from `first` to `last`; 0 if that is not how it changes."""

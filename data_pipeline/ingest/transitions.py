@@ -37,7 +37,7 @@ class Transitions:
         self._cuts, self._fades = Cuts(rate), Fades(rate)
         self._blank = max(round(BLANK * rate), 1)
         self._wait = 2 * self._fades.delay  # until all that begins before a frame has been told
-        self.delay = self._wait + 2 * (self._fades.delay + self._blank)  # one fade out and one in, which are one
+        self.delay = self._wait + 3 * (self._fades.delay + self._blank)  # one fade out and one in, which are one
         self._found_cuts: list[int] = []
         self._found: list[Mixed] = []
         self._open: Transition | None = None  # it may be one with the next
@@ -78,7 +78,7 @@ class Transitions:
                 )
             elif previous:
                 known.append(previous)
-        if self._open and self._open.first < before - self._blank:
+        if self._open and self._open.first < before - self._blank - self._fades.delay:  # what is one with it would be there
             known.append(self._open)
             self._open = None
         return known
@@ -94,7 +94,7 @@ class Transitions:
         # What looks like a cut inside of a dissolve is a picture of another quality.
         cuts = [cut for cut in cuts if not any(m.last < cut <= m.first for m in (*mixed, *self._found))]
         told = [Transition(cut - 1, cut, cut, "cut") for cut in cuts] + [_transition(m) for m in mixed]
-        return sorted(told, key=lambda transition: transition.at)
+        return sorted(told, key=lambda transition: transition.last)
 
 
 def _transition(mixed: Mixed) -> Transition:
