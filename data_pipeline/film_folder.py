@@ -33,7 +33,8 @@ def film_sources(folder: Path) -> list[Source]:
 
     What is said of the shots is in `story.json`, whose shots are named as the frames are, or stands beside the frames as
     SC01_SH010.txt, or is nothing: such a shot has an empty description, which training refuses. The scenes of an ingested
-    film are its stories; a folder with `story.json` alone holds one. InputError if there is no film, or one without shots."""
+    film are its stories; a folder with `story.json` alone holds one; a film of which no shot is left has none. InputError if
+    there is no film, or no story."""
     places = [place for place in (folder, *sorted(folder.glob("*/"))) if (place / SHOTS).is_file() or (place / STORY).is_file()]
     if not places:
         raise InputError(f"{folder}: found no {SHOTS} or {STORY}, in it or in the folders in it, expected an ingest")
@@ -53,7 +54,7 @@ def _stories(place: Path) -> list[Story]:
         return [read_story(place / STORY, captions=False)]
     film = read_shots(place)
     if not film.kept:
-        raise InputError(f"{place}: found no shot that is kept, expected 1 or more")
+        return []
     if (place / STORY).is_file():
         if read_json(place / STORY, "a story") == NOTHING_LEFT:
             return []
