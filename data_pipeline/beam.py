@@ -36,8 +36,8 @@ REPORT = "report"  # of one run: OUT/report-00000-of-00001.jsonl and so on
 class FilmFn(beam.DoFn):
     """Makes the folder of each film and says how it went: {"film", "shots", "kept", "problems", "error"}."""
 
-    def __init__(self, out: str, asked: Asked | None, kept: str):
-        self.out, self.asked, self.kept = out, asked, kept
+    def __init__(self, out: str, asked: Asked | None, kept: str, alone: bool):
+        self.out, self.asked, self.kept, self.alone = out, asked, kept, alone
 
     def setup(self) -> None:
         self.parts = None if self.asked is None else open_parts(self.asked, Path(self.kept))
@@ -66,7 +66,7 @@ class FilmFn(beam.DoFn):
             _send(folder, place, [SHOTS])  # last: a folder without it is not whole
         problems = 0
         if self.parts is not None:
-            problems = sum(bool(shot.problems) for shot in annotate_film(folder, self.parts).shots)
+            problems = sum(bool(shot.problems) for shot in annotate_film(folder, self.parts, self.alone).shots)
             if not is_local(place):
                 _send(folder, place, [ANNOTATIONS, STORY])
         shots = read_shots(folder)
@@ -101,7 +101,7 @@ def ingest_films(
             pipeline
             | beam.Create(sorted(names.values()))
             | beam.Reshuffle()  # else a runner may fuse all films into one worker's work
-            | beam.ParDo(FilmFn(out, asked, answers))
+            | beam.ParDo(FilmFn(out, asked, answers, alone=len(names) == 1))
             | beam.Map(functools.partial(json.dumps, ensure_ascii=False))
             | beam.io.WriteToText(report, file_name_suffix=".jsonl")
         )

@@ -24,13 +24,13 @@ ANNOTATIONS = "annotations.jsonl"
 SAID = ("description", "size", "angle", "movement", "characters", "dialogue")
 
 
-def annotate_film(folder: Path, parts: Sequence[Annotator]) -> ToldFilm:
-    """Lets every part in turn say what it knows of the film in `folder`, and writes that there.
+def annotate_film(folder: Path, parts: Sequence[Annotator], alone: bool = True) -> ToldFilm:
+    """Lets every part in turn say what it knows of the film in `folder`, and writes that there. alone: as in `ToldFilm`.
 
     Raises InputError for what a part was given, or if `story.json` was written, or changed, by somebody else."""
     film = read_shots(folder)
     _check_ours(folder)
-    told = untold(film)
+    told = untold(film, alone)
     for part in parts:
         told = part(told)
     text = _json(story_to_json(story_of(told)) if any(not shot.dropped for shot in told.shots) else NOTHING_LEFT)

@@ -42,7 +42,7 @@ class Roles:
         given = {PurePosixPath(entry.shot): entry.characters for entry in self.shots}
         shots = []
         for shot in told.shots:
-            name = next((name for name in names_of(told.film, shot.record.name) if name in given), None)
+            name = next((name for name in names_of(told, shot) if name in given), None)
             shots.append(shot if name is None else shot.said(self.file, True, characters=given[name]))
         seen = {who for shot in shots for who in shot.shot.characters}
         characters = [*told.characters, *(who for who in self.characters if who.id in seen)]

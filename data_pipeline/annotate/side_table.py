@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data_pipeline.annotate.told import Told, ToldFilm
-from data_pipeline.ingest.shots import FilmShots
 from stage_jax.errors import InputError
 from stage_jax.story.schema import Place, described
 from stage_jax.story.tables import ALIASES, read_rows
@@ -37,10 +36,10 @@ class SideTable:
     unknown: tuple[str, ...]
 
     def __call__(self, told: ToldFilm) -> ToldFilm:
-        return told.with_shots([self._told(told.film, shot) for shot in told.shots])
+        return told.with_shots([self._told(told, shot) for shot in told.shots])
 
-    def _told(self, film: FilmShots, told: Told) -> Told:
-        found = [self.rows[name] for name in names_of(film, told.record.name) if name in self.rows]
+    def _told(self, film: ToldFilm, told: Told) -> Told:
+        found = [self.rows[name] for name in names_of(film, told) if name in self.rows]
         for place, fields in found[:1]:
             good = {name: _word(name, value) for name, value in fields.items()}
             told = told.said(place.file, True, **good)
@@ -71,11 +70,12 @@ def read_side_table(path: Path) -> SideTable:
     return SideTable(path, rows, tuple(sorted(unknown)))
 
 
-def names_of(film: FilmShots, name: str) -> list[PurePosixPath]:
-    """What side files may call a shot: FILM/SC01_SH010, with the film's folder or the name of its file, or SC01_SH010."""
-    folder = film.folder.resolve().name
-    films = dict.fromkeys((folder, film.shots[0].film, PurePosixPath(film.shots[0].film).stem))
-    return [*(PurePosixPath(of, name) for of in films), PurePosixPath(name)]
+def names_of(film: ToldFilm, told: Told) -> list[PurePosixPath]:
+    """What side files may call a shot: FILM/SC01_SH010, with the film's folder or the name of its file; without it if the film
+    is alone."""
+    file, name = told.record.film, told.record.name
+    films = dict.fromkeys((film.film.folder.resolve().name, file, PurePosixPath(file).stem))
+    return [*(PurePosixPath(of, name) for of in films), *([PurePosixPath(name)] if film.alone else [])]
 
 
 def _key(named: str) -> PurePosixPath:

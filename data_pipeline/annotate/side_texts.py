@@ -31,10 +31,10 @@ class Texts:
             raise InputError(f"{self.folder}: found no folder, expected one of captions such as SC01_SH010.txt")
 
     def __call__(self, told: ToldFilm) -> ToldFilm:
-        return told.with_shots([self._told(told.film, shot) for shot in told.shots])
+        return told.with_shots([self._told(told, shot) for shot in told.shots])
 
-    def _told(self, film: FilmShots, told: Told) -> Told:
-        files = [self.folder / f"{name}.txt" for name in names_of(film, told.record.name)]
+    def _told(self, film: ToldFilm, told: Told) -> Told:
+        files = [self.folder / f"{name}.txt" for name in names_of(film, told)]
         file = next((file for file in files if file.is_file()), None)
         return told if file is None else told.said(str(file), True, description=" ".join(_text(file).split()))
 
@@ -52,6 +52,8 @@ class Subtitles:
             raise InputError(f"{self.path}: found nothing there, expected a .srt file or a folder of them")
 
     def __call__(self, told: ToldFilm) -> ToldFilm:
+        if not told.alone and not self.path.is_dir():
+            raise InputError(f"{self.path}: found one file for several films, expected a folder of FILM.srt")
         stems = [PurePosixPath(told.film.shots[0].film).stem, told.film.folder.resolve().name]
         files = [self.path / f"{stem}.srt" for stem in stems] if self.path.is_dir() else [self.path]
         file = next((file for file in files if file.is_file()), None)

@@ -39,11 +39,13 @@ class Told:
 
 @dataclass(frozen=True)
 class ToldFilm:
-    """The kept shots of a film in their order, and who appears in it."""
+    """The kept shots of a film in their order, and who appears in it. alone: whether no other film is annotated with it; files
+    may then speak of a shot without naming the film."""
 
     film: FilmShots
     shots: tuple[Told, ...]
     characters: tuple[Character, ...] = ()
+    alone: bool = True
 
     def with_shots(self, shots: Sequence[Told]) -> ToldFilm:
         return dataclasses.replace(self, shots=tuple(shots))
@@ -59,10 +61,10 @@ class Annotator(Protocol):
         ...
 
 
-def untold(film: FilmShots) -> ToldFilm:
+def untold(film: FilmShots, alone: bool = True) -> ToldFilm:
     """A film of which only that is known which ingest has measured."""
     shots = []
     for record in film.kept:
         shot = told_shot(record)
         shots.append(Told(record, shot, {"movement": "ingest"} if shot.movement else {}))
-    return ToldFilm(film, tuple(shots))
+    return ToldFilm(film, tuple(shots), alone=alone)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from stage_jax.cli.arguments import refuse, whole
@@ -88,26 +88,27 @@ def run(args: argparse.Namespace, unknown: list[str]) -> int:
     refuse(unknown)
     from data_pipeline.annotate.film import annotate_film
     from data_pipeline.annotate.parts import open_parts, tables
+    from data_pipeline.annotate.side_table import names_of
     from data_pipeline.ingest.shots import film_folders
     from stage_jax.errors import InputError
     from stage_jax.story.tables import listed_once
 
     films = film_folders(args.folder)
     parts = open_parts(asked_of(args), args.kept or args.folder / "answers")
-    failed, speakers = 0, set[str]()
+    failed, names = 0, set[PurePosixPath]()
     with Progress() as progress:
         for table in tables(parts):
             if table.unknown:
                 progress.say(f"{table.path}: columns that are not read: {listed_once(table.unknown)}")
         for number, film in enumerate(films, start=1):
             try:
-                told = annotate_film(film, parts)
+                told = annotate_film(film, parts, alone=len(films) == 1)
             except InputError as error:
                 progress.say(f"{error}")
                 failed += 1
                 continue
             for shot in told.shots:
-                speakers |= set(shot.by.values())
+                names |= set(names_of(told, shot))
                 for problem in shot.problems:
                     progress.say(f"{film / shot.record.name}: {problem}")
             failed += any(shot.problems for shot in told.shots)
@@ -116,7 +117,8 @@ def run(args: argparse.Namespace, unknown: list[str]) -> int:
             print(f"{film}: {captions} of {len(told.shots)} shots have a caption, {dropped} are left out")
             progress.step("films", number, len(films))
         for table in tables(parts):
-            if not any(by.startswith(str(table.path)) for by in speakers):
-                progress.say(f"{table.path}: none of its {len(table.rows):,} rows names a shot here")
-                failed += 1
+            strange = [place.path for name, (place, _) in table.rows.items() if name not in names]
+            if strange:
+                progress.say(f"{table.path}: of {len(table.rows):,} rows these name no shot here: {listed_once(strange)}")
+            failed += len(strange) == len(table.rows)
     return INCOMPLETE if failed else 0

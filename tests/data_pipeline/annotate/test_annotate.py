@@ -270,7 +270,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: py
     assert not any("sk-1" in file.read_text() for file in tmp_path.rglob("*.json*"))
     (tmp_path / "t.csv").write_text("shot,caption\nSC09_SH010,x\n")
     assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--captions", str(tmp_path / "t.csv")]) == 1
-    assert "none of its 1 rows names a shot here" in capsys.readouterr().err
+    assert "t.csv: of 1 rows these name no shot here: row 1\n" in capsys.readouterr().err
     assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--referential"]) == 2
     assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--endpoint", "http://h/v1"]) == 2
 
@@ -335,3 +335,18 @@ def test_roles_become_records(tmp_path: Path) -> None:
     (folder / names[0]).unlink()
     with pytest.raises(InputError, match=r"found no SC01_SH010_start_mask.png, expected masks of all frames or of none"):
         film_sources(folder)[0].load()
+
+
+def test_among_several_films_files_have_to_name_them(tmp_path: Path) -> None:
+    """Else the words on one film would end up on all."""
+    (tmp_path / "t.csv").write_text("shot,caption\nSC01_SH010,x\nb/SC01_SH020,y\n")
+    (tmp_path / "SC02_SH010.txt").write_text("z")
+    (tmp_path / "b.srt").write_text(SRT)
+    for film in "ab":
+        write_film(tmp_path / film)
+        annotate_film(tmp_path / film, [read_side_table(tmp_path / "t.csv"), Texts(tmp_path)], alone=False)
+    assert [[shot.description for shot in shots(tmp_path / film).values()] for film in "ab"] == [[""] * 3, ["", "y", ""]]
+    with pytest.raises(InputError, match=r"b.srt: found one file for several films, expected a folder"):
+        annotate_film(tmp_path / "a", [Subtitles(tmp_path / "b.srt", "dialogue")], alone=False)
+    told = annotate_film(tmp_path / "b", [Subtitles(tmp_path, "dialogue")], alone=False)
+    assert told.shots[0].shot.dialogue == "Where am I?"

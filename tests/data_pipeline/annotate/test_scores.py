@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from data_pipeline.annotate.parts import Asked, open_parts
 from data_pipeline.annotate.scores import Filtered, Scored
 from data_pipeline.annotate.told import untold
 from data_pipeline.film_folder import film_sources
+from data_pipeline.ingest.shots import write_shots
 from stage_jax.errors import InputError
 from stage_jax.models.clip import CLIP, CLIPConfig
 from stage_jax.models.clip_pictures import clip_pictures
@@ -98,6 +100,8 @@ def test_limits_leave_shots_out(tmp_path: Path) -> None:
     assert [shot.dropped for shot in left.shots] == ["brightness 20 below 30", "", "brightness 100 above 99.5"]
     parts = [Scored(Brightness("most")), Filtered({"brightness": 30.0}, {})]
     annotate_film(tmp_path / "bunny", parts)
+    other = write_film(tmp_path / "other")
+    write_shots(other.folder, [dataclasses.replace(shot, kept=False) for shot in other.shots])
     sources = film_sources(tmp_path)
     assert [[shot.id for _, shot in source.load().story.shots()] for source in sources] == [["SH020"], ["SH010"]]
     annotate_film(tmp_path / "bunny", [*parts, Filtered({"brightness": 300.0}, {})])
