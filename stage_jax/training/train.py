@@ -79,10 +79,11 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
             if evaluation and evaluation.is_due(done):
                 metrics |= evaluation(frozen | _weights(state))
             monitor(done, metrics, task.work(batch))
-            if checkpoints.is_due(done) or done == config.steps or stop.asked:
+            stopping = stop.asked(done)
+            if checkpoints.is_due(done) or done == config.steps or stopping:
                 monitor.flush()  # what a checkpoint has behind it must stand in the log
                 checkpoints.save(done, state, batches)
-            if stop.asked:
+            if stopping:
                 break
     trace.close()
     checkpoints.close()
