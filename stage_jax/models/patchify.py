@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Float
 from stage_jax.models.layers import linear
 from stage_jax.models.sequence import AnyArray, Kernel, Segment
 
+BASE = "patch_embedding.base.kernel"  # the base kernel's path in a DiT
+
 
 def kernel_name(kernel: Kernel) -> str:
     """(1, 4, 4) -> "1x4x4", the name of its parameters."""
@@ -46,12 +48,11 @@ def widened(params: Mapping[str, Array], in_channels: int) -> dict[str, Array]:
 
     ValueError for fewer channels than there are.
     """
-    name = "patch_embedding.base.kernel"
-    kernel = params[name]
+    kernel = params[BASE]
     missing = in_channels - kernel.shape[0]
     if missing < 0:
         raise ValueError(f"a patch embedding of {kernel.shape[0]} channels cannot be widened to {in_channels}")
-    return {**params, name: jnp.pad(kernel, [(0, missing)] + [(0, 0)] * (kernel.ndim - 1))}
+    return {**params, BASE: jnp.pad(kernel, [(0, missing)] + [(0, 0)] * (kernel.ndim - 1))}
 
 
 class PatchKernel(nnx.Module):

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from stage_jax.errors import InputError
+from stage_jax.models.patchify import BASE, widened
 from stage_jax.training.state import Params
 from stage_jax.weights.part import Part
 from stage_jax.weights.pipeline import open_pipeline, our_part
@@ -22,10 +25,17 @@ def open_init(folder: Path, part: str) -> Part:
 
 
 def read_init(folder: Path, part: str, sizes: Any, abstract: Mapping[str, Any]) -> Params:
-    """The parameters of a part, in the form and type of `abstract`. InputError, with what differs, for other `sizes`."""
+    """The parameters of a part, in the form and type of `abstract`. A DiT of fewer input channels than `sizes` has, a
+    text-to-video model, is widened (`patchify.widened`). InputError, with what differs, for other `sizes`."""
     stored = open_init(folder, part)
-    check_sizes(folder, stored.config, sizes)
-    return stored.params(abstract)
+    channels = getattr(stored.config, "in_channels", 0)
+    if not 0 < channels < getattr(sizes, "in_channels", 0):
+        check_sizes(folder, stored.config, sizes)
+        return stored.params(abstract)
+    check_sizes(folder, stored.config, dataclasses.replace(sizes, in_channels=channels))
+    wide = abstract[BASE]
+    narrow = jax.ShapeDtypeStruct((channels, *wide.shape[1:]), wide.dtype)
+    return widened(stored.params({**abstract, BASE: narrow}), sizes.in_channels)
 
 
 def check_sizes(folder: Path, found: Any, expected: Any, *free: str) -> None:
