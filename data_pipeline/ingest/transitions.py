@@ -69,13 +69,8 @@ class Transitions:
             if previous is None and transition.from_blank and transition.last < self._blank:  # the film begins with a fade
                 known.append(dataclasses.replace(transition, last=-1, at=0))
                 self._open = None
-            elif previous and self._one_fade(previous, transition):
-                at = {(True, False): previous.at, (False, True): transition.at}.get(
-                    (previous.kind == "cut", transition.kind == "cut"), (previous.at + transition.at) // 2
-                )
-                self._open = dataclasses.replace(
-                    previous, at=at, first=transition.first, kind="fade", to_blank=transition.to_blank
-                )
+            elif previous and self._are_one(previous, transition):
+                self._open = _joined(previous, transition)
             elif previous:
                 known.append(previous)
         if self._open and self._open.first < before - self._blank - self._fades.delay:  # what is one with it would be there
@@ -83,8 +78,9 @@ class Transitions:
             self._open = None
         return known
 
-    def _one_fade(self, one: Transition, other: Transition) -> bool:
-        return (one.to_blank or other.from_blank) and other.last - one.first < self._blank
+    def _are_one(self, one: Transition, other: Transition) -> bool:
+        """A fade out and a fade in with little between, or one dissolve that was seen twice."""
+        return other.last < one.first or ((one.to_blank or other.from_blank) and other.last - one.first < self._blank)
 
     def _in_order(self, before: int) -> list[Transition]:
         mixed = [m for m in self._found if m.first < before]
@@ -95,6 +91,14 @@ class Transitions:
         cuts = [cut for cut in cuts if not any(m.last < cut <= m.first for m in (*mixed, *self._found))]
         told = [Transition(cut - 1, cut, cut, "cut") for cut in cuts] + [_transition(m) for m in mixed]
         return sorted(told, key=lambda transition: transition.last)
+
+
+def _joined(one: Transition, other: Transition) -> Transition:
+    kind = "fade" if "fade" in (one.kind, other.kind) else "dissolve"
+    at = {(True, False): one.at, (False, True): other.at}.get(
+        (one.kind == "cut", other.kind == "cut"), (one.at + other.at) // 2
+    )
+    return Transition(one.last, at, max(one.first, other.first), kind, one.from_blank, other.to_blank)
 
 
 def _transition(mixed: Mixed) -> Transition:
