@@ -1,4 +1,4 @@
-# make demo | test | test-torch | test-beam | test-all | smoke | lock | lock-beam      PYTHON=python3.12 and VENV=folder choose another interpreter and environment
+# make demo | test | test-torch | test-tpu | test-beam | test-all | smoke | lock | lock-beam      PYTHON=python3.12 and VENV=folder choose another interpreter and environment
 PYTHON ?= python3
 VENV ?= .venv
 UV ?= uv
@@ -13,7 +13,7 @@ ready := $(VENV)/.ready
 beam_bin := $(abspath $(BEAM_VENV))/bin
 beam_ready := $(BEAM_VENV)/.ready
 
-.PHONY: demo test test-slow test-torch test-beam test-all lint smoke lock lock-beam
+.PHONY: demo test test-slow test-torch test-tpu test-beam test-all lint smoke lock lock-beam
 
 demo: $(ready)
 	$(bin)/stage film stage_jax/assets/demo.fountain --out out/demo --seed 0
@@ -35,6 +35,12 @@ test-torch: $(ready)
 
 test-beam: $(beam_ready)
 	$(beam_bin)/python -m pytest -m beam tests/data_pipeline/test_beam.py
+
+# Programs for TPUs, compiled without one; installs the extra `tpu`. One after the other: libtpu locks the machine.
+test-tpu: $(ready)
+	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[tpu]'
+	$(bin)/python -c 'import libtpu'
+	$(bin)/python -m pytest -m tpu
 
 test-all: lint
 	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile
