@@ -18,7 +18,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("stage_jax", "data_pipeline")
 # What needs an extra: programs of their own, and what runs on Beam.
-PEERS = ("stage_jax.bench.wan_torch", "stage_jax.bench.vae_torch", "stage_jax.bench.data_torch", "data_pipeline.beam")
+PEERS = (
+    "stage_jax.bench.wan_torch", "stage_jax.bench.vae_torch", "stage_jax.bench.data_torch", "stage_jax.bench.train_torch",
+    "data_pipeline.beam",
+)  # fmt: skip
 ROOMS = sorted(p.name for p in (ROOT / "stage_jax").iterdir() if any(p.glob("*.py")))
 
 

@@ -50,7 +50,7 @@ def against_diffusers(
     if one is beyond `AGREE` or not a number, or if diffusers is not installed.
     """
     if not (importlib.util.find_spec("torch") and importlib.util.find_spec("diffusers")):
-        raise InputError("bench wan: diffusers is not installed, expected the extra `torch` (pip install 'stage_jax[torch]')")
+        raise InputError("bench: diffusers is not installed, expected the extra `torch` (pip install 'stage_jax[torch]')")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         task = dict(write_task(place))
@@ -73,5 +73,5 @@ def against_diffusers(
 def agreeing(differences: dict[str, float]) -> dict[str, float]:
     """The differences, if all of them are small. A ratio counts only between programs that do the same."""
     if wrong := [name for name, value in differences.items() if not value <= AGREE]:
-        raise InputError(f"bench wan: {wrong[0]} differ by {differences[wrong[0]]:.1e}, expected at most {AGREE:.0e}")
+        raise InputError(f"bench: {wrong[0]} differ by {differences[wrong[0]]:.1e}, expected at most {AGREE:.0e}")
     return differences

@@ -1,15 +1,20 @@
-"""`stage bench wan|data|board`: measured ratios, against a peer or of a shot late in a story, on this machine."""
+"""`stage bench wan|train|data|board`: measured ratios, against a peer or of a shot late in a story, on this machine."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import statistics
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from stage_jax.cli.arguments import refuse, whole
 from stage_jax.progress import Progress
+
+SHOWN = 6  # kinds of work in a line of a profile
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -26,8 +31,22 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--part", choices=("dit", "vae"), help="one of the two (default: both)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="for wan.json and wan.png")
     parser.set_defaults(run=run_wan)
+    _add_train(kinds)
     _add_data(kinds)
     _add_board(kinds)
+
+
+def _add_train(kinds: argparse._SubParsersAction) -> None:
+    parser = kinds.add_parser(
+        "train",
+        help="a training step against diffusers in torch",
+        description="One step with AdamW of the tiny filler and of a small Wan DiT (8 layers, 384 wide), and where it goes.",
+    )
+    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
+    parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
+    parser.add_argument("--part", choices=("tiny", "8x384"), help="one of the two (default: both)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="for train.json and train.png")
+    parser.set_defaults(run=run_train)
 
 
 def _add_data(kinds: argparse._SubParsersAction) -> None:
@@ -108,28 +127,46 @@ def run_data(args: argparse.Namespace, unknown: list[str]) -> None:
 
 def run_wan(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
-    from stage_jax import files
-    from stage_jax.bench.against_diffusers import OURS, PEER
     from stage_jax.bench.vae import bench_vae
     from stage_jax.bench.wan import bench_wan
+
+    _run(args, "wan", "Wan's parts, seconds", {"dit": bench_wan, "vae": bench_vae})
+
+
+def run_train(args: argparse.Namespace, unknown: list[str]) -> None:
+    refuse(unknown)
+    from stage_jax.bench.train import MODELS, bench_train
+
+    results = _run(
+        args, "train", "Training steps, seconds", {name: functools.partial(bench_train, name, m) for name, m in MODELS.items()}
+    )
+    for name, result in results.items():
+        for who, profile in result.setting["profile"].items():
+            most = ", ".join(f"{kind} {share:.0%}" for kind, share in list(profile.items())[:SHOWN])
+            print(f"{name}, {who}: {most}")
+
+
+def _run(args: argparse.Namespace, name: str, title: str, parts: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+    """Runs the parts that were asked for (each a `Bench`), prints their ratios, and writes NAME.json and NAME.png."""
+    from stage_jax import files
+    from stage_jax.bench.against_diffusers import OURS, PEER
     from stage_jax.evaluation.figures import Figure
     from stage_jax.evaluation.sheets import bar_chart
     from stage_jax.film.png import write_png
 
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-    parts = {"dit": bench_wan, "vae": bench_vae}
     results = {}
     with Progress() as progress:
         for part in [args.part] if args.part else parts:
             results[part] = parts[part](rounds=args.rounds, threads=args.threads, progress=progress.step)
-    print(f"{'':20s}{OURS:>12s}{PEER:>12s}{'ratio':>8s}   (medians of {args.rounds} rounds in seconds; ratios paired)")
+    print(f"{'':22s}{OURS:>12s}{PEER:>12s}{'ratio':>8s}   (medians of {args.rounds} rounds in seconds; ratios paired)")
     bars = {}
     for timing in (timing for result in results.values() for timing in result.timings):
         ours, peer = (statistics.median(timing.seconds[name]) for name in (OURS, PEER))
         ratios = timing.ratios(OURS, PEER)
         ratio = timing.ratio(OURS, PEER)
-        print(f"{timing.work:20s}{ours:12.3f}{peer:12.3f}{ratio:8.2f}   {min(ratios):.2f} to {max(ratios):.2f}")
+        print(f"{timing.work:22s}{ours:12.3f}{peer:12.3f}{ratio:8.2f}   {min(ratios):.2f} to {max(ratios):.2f}")
         bars[f"{timing.work}: {ratio:.2f}"] = [
             Figure("bench", timing.work, name, "s", value, None, args.rounds, 0) for name, value in ((OURS, ours), (PEER, peer))
         ]
@@ -139,5 +176,6 @@ def run_wan(args: argparse.Namespace, unknown: list[str]) -> None:
     print("differences: " + ", ".join(f"{name} {value:.1e}" for name, value in differences.items()))
     if args.out:
         told = {part: dataclasses.asdict(result) for part, result in results.items()}
-        files.write_text(args.out / "wan.json", json.dumps(told, indent=1) + "\n")
-        write_png(args.out / "wan.png", bar_chart("Wan's parts, seconds", bars))
+        files.write_text(args.out / f"{name}.json", json.dumps(told, indent=1) + "\n")
+        write_png(args.out / f"{name}.png", bar_chart(title, bars))
+    return results
