@@ -137,7 +137,7 @@ def test_the_board_loop_packs_as_training_does():
             np.testing.assert_array_equal(ours, theirs[0])
         entries = bank.entries(chosen)
         assert [e.rank for e in entries] == list(range(len(chosen)))
-        sizes = [(SIDE, SIDE), *slot_sizes(SIDE, SIDE)][: len(entries)]
+        sizes = memory_sizes(TINY, SIDE, SIDE)[: len(entries)]
         assert [e.tokens for e in entries] == [rows * columns // 4 for rows, columns in sizes]
         assert sum(e.area for e in entries[1:]) < 1 and all(e.area == 1 for e in entries[:1])
         if i:
