@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
             "seed": 0, "steps": task.steps, "ema": 0.99, "shift": 2.5, "copies": 1,
             "dropout": {"caption": 0.1, "history": 0.1, "pair": 0.1},
             "data": {"dir": str(folder / "few"), "batch": task.batch, "workers": task.workers},
-            "optimizer": OPTIMIZER,
+            "optimizer": OPTIMIZER, "export_dtype": "float32", "sampling": {"size": (task.size, task.size)},
         }
     )  # fmt: skip
     learning = make_task(config)
