@@ -94,9 +94,13 @@ def test_what_cannot_be_is_named(records: Path, sft: Path, change: dict, message
         make_task(dpo_config(records, sft, 1, **change))
 
 
-def test_given_preferences_are_asked_for_where_there_are_none(records: Path, sft: Path):
-    """Toy records of level easy hold none."""
+def test_given_preferences_and_the_size_of_the_pictures_are_asked_for(records: Path, sft: Path):
+    """Toy records of level easy hold no rejected pairs."""
     config = dpo_config(records, sft, 1)
+    config.sampling.size = [32, 16]
+    with pytest.raises(InputError, match=r"config.sampling.size: found \(32, 16\), expected that of the records, \(16, 16\)"):
+        make_task(ConfigDict(config)).batches()
+    config.sampling.size = [16, 16]
     config.data.preferences = "both"
     with pytest.raises(InputError, match="found no rejected pictures"):
         make_task(ConfigDict(config)).batches()

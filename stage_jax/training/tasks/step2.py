@@ -21,14 +21,11 @@ from data_pipeline.pictures import open_pictures
 from data_pipeline.shots import ShotSource, pair_examples
 from data_pipeline.stream import Stream
 from data_pipeline.texts import open_texts
-from data_pipeline.toy_cinema import captions as easy
-from data_pipeline.toy_cinema.full import captions as full
 from stage_jax.errors import InputError
 from stage_jax.losses.flow_matching import velocity_error
 from stage_jax.models import zoo
 from stage_jax.models.dit import DiT
 from stage_jax.models.stacking import flat_params, with_params
-from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.work import Work, dit_work
 from stage_jax.progress import Progress
@@ -42,7 +39,7 @@ from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules
 from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
-from stage_jax.training.tasks.step2_start import start_dit, start_sizes
+from stage_jax.training.tasks.step2_start import check_size, start_dit, start_sizes, start_words
 from stage_jax.weights.config_types import read_config
 from stage_jax.weights.folder import copy_part, read_manifest, read_part, write_part
 
@@ -85,7 +82,7 @@ class STEP2Task:
         self.dit = nnx.eval_shape(lambda: DiT(self.sizes, nnx.Rngs(0)))
         self.tokenizer = None
         if config.get("text_encoder"):
-            self.tokenizer = self._words()
+            self.tokenizer = start_words(self.init_folder, config.get("words") or "easy", self.sizes.text_len)
             encoder = zoo.named(zoo.TEXT_ENCODERS, config.text_encoder)
             self.text_sizes = dataclasses.replace(encoder, vocabulary=self.tokenizer.size)
             self.text = nnx.eval_shape(lambda: UMT5Encoder(self.text_sizes, nnx.Rngs(0)))
@@ -96,13 +93,6 @@ class STEP2Task:
         """The recipe that a config names. InputError for what is none."""
         said: dict[str, Any] = config.recipe.to_dict() if config.get("recipe") else {}
         return read_config(said, "config.recipe", STEP2Config)
-
-    def _words(self) -> WordTokenizer:
-        """The words of the model that is gone on from, else those of a level of the toy world."""
-        if self.init_folder and (self.init_folder / "tokenizer").is_dir():
-            return WordTokenizer.load(self.init_folder / "tokenizer")
-        vocabulary = {"easy": easy.vocabulary, "full": full.vocabulary}[self.config.get("words") or "easy"]
-        return WordTokenizer(vocabulary()[2:], self.sizes.text_len)
 
     def init(self, key: PRNGKeyArray) -> Params:
         dit_key, text_key = jax.random.split(key)
@@ -139,6 +129,7 @@ class STEP2Task:
             cache = open_latents(
                 folder, split, "pairs", self.vae_folder, progress=functools.partial(progress.step, "encoding stories")
             )
+            check_size(cache.latents, tuple(self.config.sampling.size), self.vae_folder)
             report = functools.partial(progress.step, "embedding captions")
             captions = self.tokenizer or open_texts(folder, split, self.init_folder, recipe=recipe, progress=report)
             report = functools.partial(progress.step, "looking at pictures with CLIP")

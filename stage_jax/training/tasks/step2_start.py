@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Shaped
 
+from data_pipeline.toy_cinema import captions as easy
+from data_pipeline.toy_cinema.full import captions as full
 from stage_jax.errors import InputError
 from stage_jax.models.clip import CLIPConfig
 from stage_jax.models.dit import DiTConfig
 from stage_jax.models.stacking import stack_params
+from stage_jax.models.tokenizer import WordTokenizer
+from stage_jax.models.vae_config import VAEConfig
 from stage_jax.recipes.memory import HINTS
 from stage_jax.recipes.step2_config import STEP2Config
 from stage_jax.training.state import Params
@@ -53,6 +58,22 @@ def start_dit(folder: Path, sizes: DiTConfig, abstract: Mapping[str, Any], fresh
             shapes = f"found {found[name].shape}, expected {leaf.shape}"
             raise InputError(f"{folder / part}: {name}: {shapes}; is config.model the model of this folder?")
     return {name: found[name].astype(leaf.dtype) for name, leaf in abstract.items()}
+
+
+def start_words(folder: Path | None, level: str, length: int) -> WordTokenizer:
+    """The words of the model that is gone on from, else those of a level of the toy world."""
+    if folder and (folder / "tokenizer").is_dir():
+        return WordTokenizer.load(folder / "tokenizer")
+    vocabulary = {"easy": easy.vocabulary, "full": full.vocabulary}[level]
+    return WordTokenizer(vocabulary()[2:], length)
+
+
+def check_size(latents: Shaped[np.ndarray, "shots 2 c h w"], size: tuple[int, int], vae: Path) -> None:
+    """InputError if a model is to be sampled at another size than that of the pictures that it learns from."""
+    stride = part_config(vae, "vae", VAEConfig).spatial_stride
+    height, width = (side * stride for side in latents.shape[-2:])
+    if size != (height, width):
+        raise InputError(f"config.sampling.size: found {size}, expected that of the records, {(height, width)}")
 
 
 def with_channels(kernel: Float[Array, "c t h w d"], channels: int) -> Float[Array, "channels t h w d"]:
