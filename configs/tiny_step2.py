@@ -34,6 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if arg in ("long", "full"):
         config.dropout.frame = 0.1
         config.evaluate = ConfigDict({"every": 1000, "split": "validation", "batches": 4, "bands": 4})
+        config.boards = ConfigDict({"every": 3000, "split": "validation", "stories": 8})
     config.export_dtype = "float16"
     config.sampling = ConfigDict({"steps": 20, "shift": 2.5, "guidance": 2.5, "size": (64, 64)})
     config.optimizer = ConfigDict(

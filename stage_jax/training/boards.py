@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from data_pipeline.records import open_records
+from stage_jax.errors import InputError
 from stage_jax.generate.board import draw_board
 from stage_jax.generate.clip_embedder import read_clip_for
 from stage_jax.generate.models import CaptionEncoder, Denoiser, Models, read_captions, read_codec
@@ -46,7 +47,13 @@ class EvaluationBoards:
     """`config.boards`: every (steps), split, stories (how many of the split's first). Writes `boards/STEP.png` in the run's
     folder: of each story the true frames in one row, the drawn ones below, start and end of every shot side by side."""
 
-    def __init__(self, config: ConfigDict, task: STEP2Task, workdir: Path):
+    def __init__(self, config: ConfigDict, task: Any, workdir: Path):
+        """InputError for a task that draws no boards, and for a run of several processes, each of which has but its share of
+        the parameters."""
+        if not isinstance(task, STEP2Task):
+            raise InputError(f"config.boards: found with config.task {config.task}, expected step2 or dpo, without config.lora")
+        if jax.process_count() > 1:
+            raise InputError(f"config.boards: found {jax.process_count()} processes, expected one")
         self._every, self._task, self._folder = config.boards.every, task, workdir / "boards"
         records = open_records(config.data.dir, config.boards.split, ("story", "frames", "shots"))
         self._stories = [_told(record) for record in itertools.islice(records, config.boards.stories)]

@@ -16,7 +16,8 @@ from stage_jax import files
 from stage_jax.errors import InputError
 
 MAY_CHANGE = (
-    "name", "mesh", "log_every", "checkpoint_every", "evaluate", "profile", "most_skipped", "peak_flops", "data.workers",
+    "name", "mesh", "log_every", "checkpoint_every", "evaluate", "boards", "profile", "most_skipped", "peak_flops",
+    "data.workers",
 )  # fmt: skip
 """What the steps of a run do not depend on: values, and groups of them."""
 
@@ -71,6 +72,7 @@ IF_GIVEN: Rules = {
     "mesh": GROUP, "data.workers": WHOLE, "data.history": WHOLE, "lora": GROUP,
     "profile": GROUP, "profile.first": WHOLE, "profile.count": COUNT,
     "evaluate": GROUP, "evaluate.every": COUNT, "evaluate.split": NAME, "evaluate.batches": COUNT, "evaluate.bands": COUNT,
+    "boards": GROUP, "boards.every": COUNT, "boards.split": NAME, "boards.stories": COUNT,
 }  # fmt: skip
 
 
@@ -79,9 +81,9 @@ def check_config(config: ConfigDict, workdir: Path) -> None:
     that it was started with, but for `MAY_CHANGE`, or not at all: InputError says what differs."""
     check_values(config, EVERY_RUN)
     check_given(config, IF_GIVEN)
-    for name, keys in (("profile", ("first", "count")), ("evaluate", ("every", "split", "batches", "bands"))):
-        if config.get(name) is not None:
-            check_values(config, {f"{name}.{key}": IF_GIVEN[f"{name}.{key}"] for key in keys})
+    for group in ("profile", "evaluate", "boards"):
+        if config.get(group) is not None:
+            check_values(config, {name: rule for name, rule in IF_GIVEN.items() if name.startswith(f"{group}.")})
     if config.optimizer.name == "muon":
         check_values(config, {"optimizer.adam_only": PATTERN})
     if config.optimizer.name == "sgd":

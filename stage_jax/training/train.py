@@ -16,6 +16,7 @@ from stage_jax import files
 from stage_jax.parallel.compiler import training_options
 from stage_jax.parallel.distributed import is_first, on_host
 from stage_jax.parallel.rules import replicated, shardings, spread
+from stage_jax.training.boards import EvaluationBoards
 from stage_jax.training.checkpoints import Checkpoints
 from stage_jax.training.config import check_config, keep_config
 from stage_jax.training.evaluate import Evaluation
@@ -59,6 +60,7 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     placed = (shardings(state, mesh), replicated(mesh))
     step_fn = jax.jit(train_step, donate_argnums=0, out_shardings=placed, compiler_options=training_options())
     evaluation = Evaluation(config, task) if config.get("evaluate") else None
+    boards = EvaluationBoards(config, task, workdir) if config.get("boards") else None
     beside = f" and {_count(frozen):,} frozen" if frozen else ""
     say(f"{config.name}: {_count(state.params):,} parameters{beside}, steps {first} to {config.steps}")
 
@@ -78,6 +80,8 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
             done = step + 1
             if evaluation and evaluation.is_due(done):
                 metrics |= evaluation(frozen | _weights(state))
+            if boards and boards.is_due(done):
+                boards(frozen | _weights(state), done)
             monitor(done, metrics, task.work(batch))
             stopping = stop.asked(done)
             if checkpoints.is_due(done) or done == config.steps or stopping:

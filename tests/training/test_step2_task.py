@@ -77,11 +77,13 @@ def test_the_releases_recipe_from_wan_with_frozen_captions(tmp_path: Path, recor
     zoo.DITS["test-wan"] = WAN
     config = sizes.step2_config(records, vae_folder, 2) | {"init": str(start), "model": "test-wan", "recipe": recipe}
     config["dropout"] = config["dropout"] | {"frame": 0.5}
+    config["boards"] = {"every": 2, "split": "train", "stories": 1}
     del config["text_encoder"], config["vae"]
     train(ConfigDict(config), tmp_path / "run", lambda line: None)
     folder = tmp_path / "run" / "model"
     models = load_models(folder, fill=False)
     assert models.step2.recipe == dataclasses.replace(TINY, **recipe)
+    assert [path.name for path in (tmp_path / "run" / "boards").iterdir()] == ["00000002.png"]
     hashes = [read_manifest(f)["parts"]["umt5"]["sha256"] for f in (start, folder)]
     assert hashes[0] == hashes[1]
 
