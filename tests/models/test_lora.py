@@ -105,7 +105,7 @@ class Stack(nnx.Module):
 
 def test_layers_without_an_adapter_are_not_trained():
     """In a stack where a pattern fits one layer: gradients move its factors, and leave the zeros of the other."""
-    model, x = Stack(nnx.Rngs(0)), jnp.linspace(0.0, 1.0, 8).reshape(2, 4)
+    model, x = Stack(nnx.Rngs(0)), jnp.linspace(0.0, 1.0, 8).reshape(1, 1, 2, 4)
     params, config = flat_params(model), LoRAConfig(2, 2.0, r"blocks\.1\.up")
     start = init_lora(jax.random.key(0), params, config)
     assert {name: value.shape for name, value in start.items()} == {f"blocks.up{A}": (2, 4, 2), f"blocks.up{B}": (2, 2, 6)}

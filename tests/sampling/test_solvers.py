@@ -90,10 +90,10 @@ def test_levels_that_do_not_fall_are_refused(levels: list[float]):
 
 
 def test_names():
-    assert set(SOLVERS) == {"euler", "unipc", "dpm++"}
+    assert set(SOLVERS) == {"euler", "unipc", "dpm++", "stage"}
     for name, table in TABLES.items():
         np.testing.assert_array_equal(solver_named(name, 7, 3.0).predictor, table(SOLVERS[name][0](7, 3.0)).predictor)
-    with pytest.raises(InputError, match=r"solver: found 'heun', expected one of euler, unipc, dpm\+\+"):
+    with pytest.raises(InputError, match=r"solver: found 'heun', expected one of euler, unipc, dpm\+\+, stage"):
         solver_named("heun", 7, 3.0)
 
 

@@ -76,4 +76,4 @@ def test_a_lora_of_a_form_of_wans(start: Path):
     examples = task.draw(batch, jax.random.key(1))
     loss = jax.jit(lambda params: task.loss(params, examples)[0])(frozen | trained)
     expected = jax.jit(lambda params: task.base.loss(params, examples)[0])(frozen)
-    np.testing.assert_array_equal(loss, expected)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)  # two programs, of which XLA may sum in another order

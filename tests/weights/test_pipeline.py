@@ -112,7 +112,7 @@ def test_the_text_tower_is_said_to_be_left_out(tmp_path: Path, capsys: pytest.Ca
     write_pipeline(tmp_path / "model", "i2v")
     assert cli.main(["export", str(tmp_path / "model"), str(tmp_path / "out"), "--format", "diffusers"]) == 0
     said = capsys.readouterr().out
-    assert said.endswith("left out, since the format diffusers has no names for it: CLIP's text tower\n")
+    assert said.endswith("left out, since the format diffusers has no place for it: CLIP's text tower\n")
     assert not any("text" in name for name in load_file(tmp_path / "out" / "image_encoder" / "model.safetensors"))
     assert cli.main(["convert", str(tmp_path / "out"), str(tmp_path / "again")]) == 0
     assert "wan2.1-i2v-tiny: dit, vae, umt5, clip, tokenizer, " in capsys.readouterr().out
