@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -37,7 +38,8 @@ def ingest_film(film: Path, out: Path, progress: Progress | None = None, transne
     transitions.
     Raises InputError if the film is missing, none, empty or cut short, or if `out` holds more than an earlier ingest.
     """
-    identity = {"format": FORMAT, **_identity(film), "transnet": _identity(transnet)["sha256_of_ends"] if transnet else ""}
+    identity = {"format": FORMAT, **file_identity(film)}
+    identity["transnet"] = file_identity(transnet)["sha256_of_ends"] if transnet else ""
     if _is_done(out, identity):
         return read_shots(out)
     _check_out(out)
@@ -47,13 +49,17 @@ def ingest_film(film: Path, out: Path, progress: Progress | None = None, transne
         keep = Keep(identity["name"])
         told = progress and (lambda done, total: progress("frames", done, total))
         shots = [keep.record(shot) for shot in find_shots(film, told, transnet)]
-        _write_pictures(film, folder, shots, progress)
+        shots = _write_pictures(film, folder, shots, progress)
         write_shots(folder, shots)
         (folder / FILM).write_text(json.dumps(identity, ensure_ascii=False) + "\n", encoding="utf-8")
     return FilmShots(out, tuple(shots))
 
 
-def _write_pictures(film: Path, folder: Path, shots: Sequence[ShotRecord], progress: Progress | None) -> None:
+def _write_pictures(
+    film: Path, folder: Path, shots: Sequence[ShotRecord], progress: Progress | None
+) -> list[ShotRecord]:
+    """The shots with the times of the frames that are taken, which this second reading tells."""
+    times: dict[int | None, float | None] = {None: None}
     wanted: dict[int, list[tuple[ShotRecord, str]]] = {}
     for shot in shots:
         if shot.kept:
@@ -63,18 +69,21 @@ def _write_pictures(film: Path, folder: Path, shots: Sequence[ShotRecord], progr
     done, total = 0, sum(map(len, wanted.values()))
     frames = film_frames(film) if wanted else ()
     for frame in frames:
+        if frame.index in wanted:
+            times[frame.index] = round(frame.seconds, 6)
         for shot, which in wanted.get(frame.index, ()):
             Image.fromarray(without_bars(frame.rgb(), shot.bars)).save(folder / f"{shot.name}_{which}.png")
             done += 1
             if progress:
                 progress("pictures", done, total)
         if done == total:
-            return
-    if wanted:
+            break
+    if done < total:
         raise InputError(f"{film}: found {frame.index + 1} frames when it was read again, expected the same as before")
+    return [replace(shot, start_seconds=times[shot.start_frame], end_seconds=times[shot.end_frame]) for shot in shots]
 
 
-def _identity(path: Path) -> dict[str, str | int]:
+def file_identity(path: Path) -> dict[str, str | int]:
     """What tells a file from others without reading all of it. InputError for one that cannot be read."""
     try:
         with open(path, "rb") as file:

@@ -52,7 +52,7 @@ class ShotRecord:
     `reason` says why it is not. transition: how the shot begins: "cut", "dissolve", "fade"; "" at the start of the film.
     Of a dissolve each shot has a half. bars: black ones round the picture, which are not in what is written. brightness and
     sharpness, the standard deviation of the Laplacian, in grey levels of 255. motion: how far points of the picture move, in
-    its widths a second. camera: None where nothing shows it.
+    its widths a second. camera: None where nothing shows it. start_seconds, end_seconds: when those frames are shown.
     """
 
     film: str
@@ -73,6 +73,8 @@ class ShotRecord:
     motion: float
     kept: bool
     reason: str
+    start_seconds: float | None = None
+    end_seconds: float | None = None
 
 
 @dataclass(frozen=True)
