@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,8 @@ from jaxtyping import UInt8
 from stage_jax.errors import InputError
 
 SLOWEST, FASTEST = 1, 240  # frames a second; some files claim 90,000, which is what their clock counts in
+EARLY = 1.0  # seconds before what is looked for: some formats are entered by the times of decoding, which run ahead of showing
+SLACK = 0.002  # seconds by which a frame's time may be off: Matroska counts in milliseconds
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,24 @@ class FilmFrame:
         return np.ascontiguousarray(np.rot90(changed.to_ndarray(), self.turns))
 
 
-def film_frames(film: Path) -> Iterator[FilmFrame]:
-    """All frames of a film; few are held at a time. InputError if it is missing, none, damaged or cut short."""
+def frames_since(film: Path, seconds: float) -> Iterator[FilmFrame]:
+    """The frames of a film from some time before `seconds` on: near it where the film can be entered there, else all. Their
+    `index` counts from the first of them. InputError as `film_frames`."""
+    if seconds > EARLY:
+        frames = film_frames(film, seconds - EARLY)
+        first = next(frames, None)
+        if first is not None and first.seconds <= seconds + SLACK:
+            yield first
+            yield from frames
+            return
+    yield from film_frames(film)
+
+
+def film_frames(film: Path, enter: float | None = None) -> Iterator[FilmFrame]:
+    """All frames of a film; few are held at a time. InputError if it is missing, none, damaged or cut short.
+
+    enter: seconds at or before which reading begins, if the film's format knows a place to; a frame that does not say when it
+    is shown is then at infinity."""
     try:
         with open(film, "rb"):
             pass
@@ -74,12 +93,14 @@ def film_frames(film: Path) -> Iterator[FilmFrame]:
             seconds = (container.duration or 0) / av.time_base
             total = video.frames or round(seconds * rate)
             begin, reached = (container.start_time or 0) / av.time_base, 0.0
+            entered = enter is not None and _entered(container, enter + begin)
             for packet in container.demux():
                 if packet.pts is not None:
                     reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base) - begin)
                 if packet.stream is video:
                     for picture in packet.decode():
-                        when = float(count / rate) if picture.time is None else picture.time - begin
+                        counted = math.inf if entered else float(count / rate)
+                        when = counted if picture.time is None else picture.time - begin
                         stretch = video.sample_aspect_ratio or Fraction(1)
                         yield FilmFrame(count, when, picture, total, float(rate), stretch if stretch > 0 else Fraction(1))
                         count += 1
@@ -89,3 +110,12 @@ def film_frames(film: Path) -> Iterator[FilmFrame]:
     # The other streams count too: sound may well go on after the last picture.
     if reached < seconds - max(1.0, 0.02 * seconds):
         raise InputError(f"{film}: ends after {reached:.1f} s, expected the {seconds:.1f} s that its header says")
+
+
+def _entered(container: av.container.InputContainer, seconds: float) -> bool:
+    """Whether the next packet is that of a key frame at or before `seconds`; else it is still the first."""
+    try:
+        container.seek(round(seconds * av.time_base))
+    except av.FFmpegError:  # a bare stream, without times or an index
+        return False
+    return True
