@@ -27,7 +27,7 @@ from data_pipeline.film_folder import STORY
 from data_pipeline.ingest.film import ingest_film
 from data_pipeline.ingest.shots import SHOTS, read_shots
 from data_pipeline.outside import Size, Source, record_of, write_groups
-from data_pipeline.records import written
+from data_pipeline.records import Shape, written
 from stage_jax.errors import InputError
 
 REPORT = "report"  # of one run: OUT/report-00000-of-00001.jsonl and so on
@@ -120,15 +120,15 @@ def write_film_records(
 ) -> None:
     """`outside.write_sources` on Beam's workers: the same records in the same order. `out` is on a disk that they share."""
 
-    def examples(size: Size, split: str, chosen: Sequence[Source]) -> beam.PTransform:
-        load = functools.partial(_example, size, split)
+    def examples(shape: Shape, split: str, chosen: Sequence[Source]) -> beam.PTransform:
+        load = functools.partial(_example, shape, split)
         return beam.Create(list(enumerate(chosen))) | beam.Reshuffle() | beam.MapTuple(load)
 
     write_groups(sources, out, sizes, examples, about=about, validation=validation, beam_options=PipelineOptions(list(flags)))
 
 
-def _example(size: Size, split: str, number: int, source: Source) -> tuple[int, dict[str, Any]]:
-    return number, written(record_of(source.load(), split, size))
+def _example(shape: Shape, split: str, number: int, source: Source) -> tuple[int, dict[str, Any]]:
+    return number, written(record_of(source, split, shape))
 
 
 def folder_name(film: str) -> str:

@@ -37,7 +37,7 @@ class Example:
     story: JSON of a Story. truth: JSON of what is known exactly, "{}" if nothing is. preferences: JSON of a list of
     {"shot": index, "why": ...}; frames 2 k and 2 k + 1 of `rejected` are the pair that preference k rejects; it chooses the
     shot's own. references: as many pictures of each character as of any other, in the story's order. masks: of each of
-    `frames`, 1 + the index of the character that is there, 0 elsewhere.
+    `frames`, 1 + the index of the character that is there, 0 elsewhere; 255 all over a frame of which nobody knows.
     """
 
     story: str

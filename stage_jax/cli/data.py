@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stage_jax.cli import data_annotate, data_beam
+from stage_jax.cli import data_annotate, data_beam, data_clips
 from stage_jax.cli.arguments import refuse, share, size, whole
 from stage_jax.progress import Progress
 
@@ -69,6 +69,7 @@ def _add_records(kinds: argparse._SubParsersAction) -> None:
         help="height and width of the pictures; given more than once, each story gets the nearest, in a folder of its own",
     )  # fmt: skip
     parser.add_argument("--validation", metavar="SHARE", type=share, default=0.0, help="of the stories, held out (0)")
+    data_clips.add_clips(parser)
     parser.set_defaults(run=run_records)
 
 
@@ -81,17 +82,22 @@ def run_records(args: argparse.Namespace, unknown: list[str]) -> None:
 
     with Progress() as progress:
         if args.kind == "film_folder":
-            sources = film_sources(args.source)
+            films = film_sources(args.source, data_clips.form_of(args))
+            sources, about = films.sources, data_clips.about(args, films)
+            if films.short:
+                progress.say(data_clips.left_out(films))
         else:
+            data_clips.refuse_clips(args)
             board = open_constoryboard(args.source)
             if board.unknown:
                 progress.say(f"{args.source / ANNOTATIONS}: keys that are not read: {listed_once(board.unknown)}")
+            about = {"made_by": args.kind}
             sources = constoryboard_sources(board, preferences=args.kind == "constoryboard_hp")
         write_sources(
             sources,
             args.out,
             args.size,
-            about={"made_by": args.kind},
+            about=about,
             validation=args.validation,
             progress=lambda done, total: progress.step("stories", done, total),
         )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from types import ModuleType
 
+from stage_jax.cli import data_clips
 from stage_jax.cli.arguments import share, size
 from stage_jax.cli.data_annotate import INCOMPLETE, add_parts, asked_of
 from stage_jax.errors import InputError
@@ -29,6 +30,7 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
         "--size", metavar="HxW", type=size, action="append", required=True, help="of the pictures; more than once for buckets"
     )
     parser.add_argument("--validation", metavar="SHARE", type=share, default=0.0, help="of the stories, held out (0)")
+    data_clips.add_clips(parser)
     parser.set_defaults(run=run_records)
 
 
@@ -44,8 +46,11 @@ def run_records(args: argparse.Namespace, unknown: list[str]) -> None:
     beam = _beam()
     from data_pipeline.film_folder import film_sources
 
-    films, about = film_sources(args.source), {"made_by": "film_folder"}
-    beam.write_film_records(films, args.out, args.size, unknown, validation=args.validation, about=about)
+    films = film_sources(args.source, data_clips.form_of(args))
+    if films.short:
+        print(data_clips.left_out(films))
+    about = data_clips.about(args, films)
+    beam.write_film_records(films.sources, args.out, args.size, unknown, validation=args.validation, about=about)
 
 
 def _beam() -> ModuleType:

@@ -19,6 +19,7 @@ from stage_jax.film.data_statistics import Statistics, entries, told
 from stage_jax.film.html import POLICY, shipped
 from stage_jax.film.markup import Markup, element
 from stage_jax.film.shot_html import image
+from stage_jax.story.masks import UNKNOWN
 from stage_jax.story.types import Scene, Shot, Story, story_from_json
 
 PICTURE = 256  # longest side in pixels
@@ -172,7 +173,8 @@ def _shot(
     strip = [_figure(frames[k], f"{name}, {label} frame", label) for k, label in named]
     rows = [element("div", *strip, class_="strip")]
     if len(masks):
-        roles = [_figure(ROLES[masks[k] % len(ROLES)], f"{name}, roles at {label}", "") for k, label in named]
+        told = [(k, label) for k, label in named if (masks[k] != UNKNOWN).any()]
+        roles = [_figure(ROLES[masks[k] % len(ROLES)], f"{name}, roles at {label}", label) for k, label in told]
         rows.append(element("div", *roles, class_="strip roles"))
     for why, pair in rejected:
         labels = ("rejected start", "rejected end")

@@ -31,7 +31,7 @@ class Example:
 
     story: Story
     pairs: tuple[Pair, ...]
-    interior: tuple[UInt8[np.ndarray, "frames height width 3"], ...] = ()
+    interior: tuple[tuple[UInt8[np.ndarray, "_ _ 3"], ...], ...] = ()
     preferences: tuple[Preference, ...] = ()
     source: str = ""
     licence: str = ""

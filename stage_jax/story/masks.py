@@ -1,4 +1,5 @@
-"""Masks that say where the characters of a story are in a picture: 1 + the index of the character, 0 elsewhere."""
+"""Masks that say where the characters of a story are in a picture: 1 + the index of the character, 0 elsewhere, 255 where
+nobody knows."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from PIL import Image
 from stage_jax.errors import InputError
 from stage_jax.story.pairs import MOST_PIXELS
 from stage_jax.story.pictures import covering_box
+
+UNKNOWN = 255  # as PASCAL VOC has it; so at most 254 characters have masks
 
 
 def read_mask(path: Path, size: tuple[int, int], characters: int) -> UInt8[np.ndarray, "height width"]:
@@ -25,7 +28,7 @@ def read_mask(path: Path, size: tuple[int, int], characters: int) -> UInt8[np.nd
             mask = np.array(image)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         raise InputError(f"{path}: not a picture that can be read, expected a whole PNG file") from None
-    if mask.max(initial=0) > characters:
+    if mask.max(initial=0) > min(characters, UNKNOWN - 1):
         raise InputError(
             f"{path}: found {mask.max()} in it, expected at most {characters}, the number of the story's characters"
         )

@@ -111,8 +111,8 @@ def test_the_same_folders_and_records(films: Path, asked: Asked, in_process: Pat
     assert contents(out) == contents(in_process)
 
     sizes, about = [(48, 80)], {"made_by": "film_folder"}
-    write_sources(film_sources(in_process), tmp_path / "one", sizes, about=about, validation=0.4)
-    write_film_records(film_sources(out), tmp_path / "two", sizes, FLAGS, about=about, validation=0.4)
+    write_sources(film_sources(in_process).sources, tmp_path / "one", sizes, about=about, validation=0.4)
+    write_film_records(film_sources(out).sources, tmp_path / "two", sizes, FLAGS, about=about, validation=0.4)
     one, two = open_splits(tmp_path / "one"), open_splits(tmp_path / "two")
     assert one.keys() == two.keys() and sum(map(len, one.values())) == 4
     for split in one:

@@ -176,12 +176,12 @@ def test_an_ingested_film_with_a_story(tmp_path: Path):
     scenes = [{"id": "SC02", "shots": [{"id": "SH010", "description": "a"}]},
               {"id": "SC01", "shots": [{"id": "SH030", "description": "the third"}]}]  # fmt: skip
     (film / "story.json").write_text(json.dumps({"title": "told", "scenes": scenes}))
-    assert {source.whole for source in film_sources(film)} == {"a"}  # so that a film is not split
-    other, example = (source.load() for source in film_sources(film))
+    assert {source.whole for source in film_sources(film).sources} == {"a"}  # so that a film is not split
+    other, example = (source.load() for source in film_sources(film).sources)
     assert example.story.title == "told" and int(np.unique(example.pairs[0].start).item()) == 52
     assert [s.id for s in other.story.scenes] == ["SC02"]
     (film / "shots.jsonl").unlink()
-    (whole,) = film_sources(film)
+    (whole,) = film_sources(film).sources
     assert len(whole.load().pairs) == 2
     with pytest.raises(InputError, match="found no shots.jsonl or story.json"):
         film_sources(tmp_path / "a" / "nothing")
@@ -205,7 +205,7 @@ def test_ingests_that_are_broken(file: str, content: bytes, words: str, tmp_path
         content = (film / file).read_bytes().replace(b"SC01_SH010", b"../../x")
     (film / file).write_bytes(content)
     with pytest.raises(InputError, match=words) as caught:
-        film_sources(film)[0].load()
+        film_sources(film).sources[0].load()
     assert "\n" not in str(caught.value)
 
 

@@ -25,6 +25,7 @@ from data_pipeline.outside import write_sources
 from data_pipeline.records import open_records
 from stage_jax.cli.main import main
 from stage_jax.errors import InputError
+from stage_jax.story.masks import UNKNOWN
 from stage_jax.story.readers import read_story
 from stage_jax.story.types import Shot
 from tests.data_pipeline.annotate.fake_endpoint import Handler, fails, raw, says, serving
@@ -79,7 +80,7 @@ def test_tables_of_other_trainers(name: str, tmp_path: Path) -> None:
     assert first["by"]["description"] == str(tmp_path / name) and second["by"]["movement"] == "ingest" and third["by"] == {}
     (problem,) = second["problems"]
     assert "row" in problem and 'size: found the string "two-shot", expected one of extreme close-up, ' in problem
-    sources = film_sources(tmp_path / "bunny")  # two stories
+    sources = film_sources(tmp_path / "bunny").sources  # two stories
     assert [[s.description for _, s in source.load().story.shots()] for source in sources] == [
         ["A hill, at dawn.", "Ears."],
         [""],
@@ -322,19 +323,20 @@ def test_roles_become_records(tmp_path: Path) -> None:
     names = [f"SC01_SH0{n}0_{which}_mask.png" for n in (1, 2, 3) for which in ("start", "end")]
     for name in names:
         Image.fromarray(mask).save(folder / name)
-    write_sources(film_sources(folder), tmp_path / "out", [(16, 16)], about={})
+    write_sources(film_sources(folder).sources, tmp_path / "out", [(16, 16)], about={})
     (record,) = open_records(tmp_path / "out", "train")
     assert record["references"].shape == (2, 16, 16, 3) and record["references"][:, 0, 0, 0].tolist() == [10, 30]
-    assert record["masks"].shape == (6, 16, 16) and (record["masks"] == np.repeat([0, 2], 8)).all()
+    masks = record["masks"].reshape(3, 3, 16, 16)  # of each shot start, end, and an interior frame of which nobody knows
+    assert (masks[:, :2] == np.repeat([0, 2], 8)).all() and (masks[:, 2] == UNKNOWN).all()
     Image.fromarray(mask + 1).save(folder / names[0])
     with pytest.raises(InputError, match=r"start_mask.png: found 3 in it, expected at most 2"):
-        film_sources(folder)[0].load()
+        film_sources(folder).sources[0].load()
     Image.fromarray(mask[:9]).save(folder / names[0])
     with pytest.raises(InputError, match=r"found a picture of 9 x 32, L, expected 18 x 32 as its picture"):
-        film_sources(folder)[0].load()
+        film_sources(folder).sources[0].load()
     (folder / names[0]).unlink()
     with pytest.raises(InputError, match=r"found no SC01_SH010_start_mask.png, expected masks of all frames or of none"):
-        film_sources(folder)[0].load()
+        film_sources(folder).sources[0].load()
 
 
 def test_among_several_films_files_have_to_name_them(tmp_path: Path) -> None:

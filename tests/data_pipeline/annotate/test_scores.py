@@ -102,7 +102,7 @@ def test_limits_leave_shots_out(tmp_path: Path) -> None:
     annotate_film(tmp_path / "bunny", parts)
     other = write_film(tmp_path / "other")
     write_shots(other.folder, [dataclasses.replace(shot, kept=False) for shot in other.shots])
-    sources = film_sources(tmp_path)
+    sources = film_sources(tmp_path).sources
     assert [[shot.id for _, shot in source.load().story.shots()] for source in sources] == [["SH020"], ["SH010"]]
     annotate_film(tmp_path / "bunny", [*parts, Filtered({"brightness": 300.0}, {})])
     with pytest.raises(InputError, match="found no shot that is in a story"):
