@@ -16,6 +16,7 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 from data_pipeline.annotate.film import annotate_film
 from data_pipeline.annotate.parts import Asked, open_parts
 from data_pipeline.beam import ingest_films, write_film_records
+from data_pipeline.clips import ClipForm
 from data_pipeline.film_folder import film_sources
 from data_pipeline.ingest.film import ingest_film
 from data_pipeline.outside import write_sources
@@ -110,11 +111,12 @@ def test_the_same_folders_and_records(films: Path, asked: Asked, in_process: Pat
         report.unlink()
     assert contents(out) == contents(in_process)
 
-    sizes, about = [(48, 80)], {"made_by": "film_folder"}
-    write_sources(film_sources(in_process).sources, tmp_path / "one", sizes, about=about, validation=0.4)
-    write_film_records(film_sources(out).sources, tmp_path / "two", sizes, FLAGS, about=about, validation=0.4)
+    sizes, about, form = [(48, 80)], {"made_by": "film_folder"}, ClipForm(9, 6, films)
+    write_sources(film_sources(in_process, form).sources, tmp_path / "one", sizes, about=about, validation=0.4)
+    write_film_records(film_sources(out, form).sources, tmp_path / "two", sizes, FLAGS, about=about, validation=0.4)
     one, two = open_splits(tmp_path / "one"), open_splits(tmp_path / "two")
     assert one.keys() == two.keys() and sum(map(len, one.values())) == 4
+    assert all(len(record["clips"]) == 9 * record["shots"] for split in one.values() for record in split)
     for split in one:
         assert len(one[split]) == len(two[split]) and one[split].metadata == two[split].metadata
         for first, second in zip(one[split], two[split], strict=True):
