@@ -27,7 +27,7 @@ def draw_noise(
 
 
 def noised_rows(
-    data: Float[Array, "b *n"], drawn: dict[str, Float[Array, "..."]]
+    data: Float[Array, "b *n"], drawn: dict[str, Shaped[Array, "..."]]
 ) -> tuple[Float[Array, "r *n"], Float[Array, " r"], Float[Array, "r *n"]]:
     """(noised data, sigma, velocity that is to be predicted) of all copies of all rows, one copy after another: what
     `repeated` puts beside them. drawn: of `draw_noise`."""

@@ -31,14 +31,16 @@ STATISTICS = ("latent_mean", "latent_std")
 
 class VAETask:
     """Batches are uint8 [B, T, H, W, 3]: `data.clips` of `data.window` frames, or `data.stills` pictures; the share of clip
-    steps is `data.clip_share`. Loss: L1 + MSE + kl * KL of the posterior (our choice). It starts anew, or from the VAE of the
-    model folder `init`; `frozen = "^(encoder|quant)"` then trains the decoder alone, for which latents stay what they are."""
+    steps is `data.clip_share`. Loss: L1 + MSE + kl * KL of the posterior (our choice), or with `decibels` above 0 in place of
+    L1 + MSE so many times the mean of ln MSE of each frame, which a frame's PSNR is: for the end of a training, when a frame
+    that is nearly right is to count like any other. It starts anew, or from the VAE of the model folder `init`;
+    `frozen = "^(encoder|quant)"` then trains the decoder alone, for which latents stay what they are."""
 
     needs: ClassVar[Rules] = {
         "kl": NUMBER, "export_dtype": NAME, "data.clips": COUNT, "data.window": COUNT, "data.stills": COUNT,
         "data.clip_share": SHARE, "data.frames": COUNT, "data.statistics": COUNT,
     }  # fmt: skip
-    takes: ClassVar[Rules] = {}
+    takes: ClassVar[Rules] = {"decibels": NUMBER}
     levels = (0.0, 0.0)
 
     def __init__(self, config: ConfigDict):
@@ -89,7 +91,10 @@ class VAETask:
         divergence = 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance)
         kl = _row_means(divergence) * (mean.size / video.size)  # a value of the pictures', as the errors are
         values = {"l1": l1, "psnr": -10 * jnp.log10(mse / 4), "kl": kl}
-        return l1 + mse + self.config.kl * kl, {name: (v.sum(), jnp.float32(v.size)) for name, v in values.items()}
+        off = l1 + mse
+        if weight := self.config.get("decibels", 0.0):
+            off = weight * jnp.log(jnp.square(error).mean((2, 3, 4))).mean(1)
+        return off + self.config.kl * kl, {name: (v.sum(), jnp.float32(v.size)) for name, v in values.items()}
 
     def work(self, batch: UInt8[Array, "b t h w 3"]) -> None:
         """Not counted."""
