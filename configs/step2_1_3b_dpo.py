@@ -9,38 +9,16 @@ rejected, where the records have them.
 
 from ml_collections import ConfigDict
 
+from stage_jax.training.presets import step2_on_wan
+
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = ConfigDict()
+    config = step2_on_wan((480, 832))
     config.name, config.task, config.model = "step2_1_3b_dpo", "dpo", "wan2.1-t2v-1.3b"
     config.init = "runs/step2_1_3b/model"
     config.frozen = r"^reference\."
-    config.beta, config.sft = 2000.0, 0.5
-    config.seed = 0
-    config.steps = 20_000
-    config.log_every, config.checkpoint_every = 50, 1000
-    config.ema = 0.999
-    config.dtype, config.remat = "bfloat16", True
-    config.shift, config.copies = 2.2, 1
+    config.steps, config.ema = 20_000, 0.999
+    config.beta, config.sft, config.optimizer.lr = 2000.0, 0.5, 1e-5
     config.dropout = ConfigDict({"caption": 0.0, "history": 0.1, "pair": 0.0})
-    config.export_dtype = "bfloat16"
-    config.sampling = ConfigDict(
-        {"solver": "stage", "steps": 20, "shift": 2.2, "guidance": 4.0, "rescale": True, "size": (480, 832)}
-    )
-    config.optimizer = ConfigDict(
-        {
-            "name": "adamw",
-            "lr": 1e-5,
-            "warmup": 500,
-            "flat": 1.0,
-            "final": 1.0,
-            "weight_decay": 0.0,
-            "clip": 1.0,
-            "b2": 0.999,
-        }
-    )
-    preferences = "given" if arg == "people" else "interior"
-    config.data = ConfigDict(
-        {"dir": "data/constoryboard", "batch": 8, "history": 5, "workers": 4, "preferences": preferences}
-    )
+    config.data.preferences = "given" if arg == "people" else "interior"
     return config

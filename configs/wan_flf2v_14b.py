@@ -8,35 +8,10 @@ The same at tiny size, from random weights on toy clips, with the encoders of th
 
 from ml_collections import ConfigDict
 
+from stage_jax.training.presets import tiny_wan_video, wan_video
+
 
 def get_config(arg: str = "") -> ConfigDict:
-    tiny = arg == "tiny"
-    config = ConfigDict()
-    config.name, config.task = "wan_flf2v_14b", "flf2v"
-    config.model = "tiny-flf2v" if tiny else "wan2.1-flf2v-14b"
-    config.encoders = "runs/tiny_step2/model" if tiny else "models/wan2.1-flf2v-14b"  # VAE, text encoder, tokenizer, CLIP
-    config.init = None if tiny else "models/wan2.1-flf2v-14b"
-    config.dtype, config.remat = ("float32", False) if tiny else ("bfloat16", True)
-    config.seed = 0
-    config.steps = 1000 if tiny else 10_000
-    config.log_every, config.checkpoint_every = 50, 500
-    config.ema, config.accumulate = 0.999, 1 if tiny else 4
-    config.shift, config.density = 16.0, "logit_normal"
-    config.caption_dropout = 0.1
-    config.export_dtype = "float16" if tiny else "bfloat16"
-    config.evaluate = ConfigDict({"every": 500, "split": "validation", "batches": 4, "bands": 5})
-    config.optimizer = ConfigDict(
-        {
-            "name": "adamw",
-            "lr": 1e-3 if tiny else 1e-5,
-            "warmup": 100,
-            "flat": 0.5,
-            "final": 0.1,
-            "decay": "cosine",
-            "weight_decay": 0.01,
-            "clip": 1.0,
-            "b2": 0.98,
-        }
-    )
-    config.data = ConfigDict({"dir": "data/toy" if tiny else "data/clips", "batch": 16 if tiny else 64, "workers": 0})
+    config = tiny_wan_video("tiny-flf2v") if arg == "tiny" else wan_video("wan2.1-flf2v-14b", "models/wan2.1-flf2v-14b")
+    config.name, config.task, config.shift = "wan_flf2v_14b", "flf2v", 16.0
     return config
