@@ -192,7 +192,8 @@ def test_weights_of_another_size_are_refused(encoders: Path):
 @pytest.mark.slow
 def test_one_example_is_learned_by_heart():
     """What training asks for and what every solver follows are one: a model trained on one clip makes it of any noise."""
-    sizes_ = dict(dim=64, ffn_dim=128, heads=2, layers=2, text_dim=8, text_len=4, freq_dim=32)
+    # Twice as wide as a patch is: where a layer norm has no more values than a patch, the noise cannot pass it whole.
+    sizes_ = dict(dim=128, ffn_dim=256, heads=4, layers=2, text_dim=8, text_len=4, freq_dim=32)
     zoo.DITS["test-heart"] = DiTConfig(**sizes_, scan_layers=False, gate_init=1.0)
     settings = sizes.common(600) | {
         "name": "heart", "task": "t2v", "model": "test-heart", "encoders": "none", "shift": 1.0, "caption_dropout": 0.0,
