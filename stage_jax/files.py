@@ -64,12 +64,13 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def staged_folder(path: str | Path, expected: Sequence[str] = ()) -> Iterator[Path]:
+def staged_folder(path: str | Path, expected: Sequence[str] = (), earlier: Sequence[str] = ()) -> Iterator[Path]:
     """A new hidden folder in `path` whose files, once the block ends, move to their places under `path`, all or none.
 
     Other files under `path` stay. If the block fails, or a file cannot be moved, nothing under `path` has changed. It is in
     `path` and not beside it because `path` may be a disk of its own. expected: files that the block will make, as far as
-    they are known. That `path` can be written and that they have room there is known before the block begins.
+    they are known. That `path` can be written and that they have room there is known before the block begins. earlier: files
+    under `path` that go, together with the move, unless the block makes them anew.
     """
     path = Path(path)
     with _folder_in(path, path) as temporary:
@@ -79,7 +80,15 @@ def staged_folder(path: str | Path, expected: Sequence[str] = ()) -> Iterator[Pa
         _check_room(path, names)
         for name in names:
             _sync(temporary / name)
-        _move(temporary, path, names)
+        _move(temporary, path, names, [Path(name) for name in earlier if Path(name) not in names])
+
+
+def remove_partial(path: str | Path) -> None:
+    """Removes what a killed process left of `staged_folder(path)`. For folders that one process at a time works in."""
+    path = Path(path)
+    for folder in path.iterdir() if path.is_dir() else ():
+        if folder.name.startswith(f".{path.name}.") and folder.suffix == ".partial":
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -146,8 +155,9 @@ def _check_room(path: Path, names: Sequence[Path]) -> None:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
-def _move(new: Path, path: Path, names: Sequence[Path]) -> None:
-    """Moves the files from `new` to `path`; if one cannot be moved, all that stood there stands there again."""
+def _move(new: Path, path: Path, names: Sequence[Path], gone: Sequence[Path] = ()) -> None:
+    """Moves the files from `new` to `path`, and those `gone` away; if one cannot be moved, all that stood there stands there
+    again."""
     old = _hidden(path, path.name, ".old")
     try:
         with ExitStack() as undo:
@@ -164,7 +174,13 @@ def _move(new: Path, path: Path, names: Sequence[Path]) -> None:
                 else:
                     os.replace(new / name, place)
                     undo.callback(place.unlink)
+            for name in gone:
+                (old / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path / name, old / name)
+                undo.callback(os.replace, old / name, path / name)
             undo.pop_all()
+            for name in gone:
+                _remove_empty([path / parent for parent in name.parents[:-1]])
             shutil.rmtree(old, ignore_errors=True)
     finally:  # a file that could not be put back stays in `old`
         for folder in sorted((old, *old.rglob("*")), reverse=True):

@@ -11,6 +11,8 @@ from stage_jax.errors import InputError
 
 MOST = 10_000.0  # of guidance and the like; our choice, far beyond what makes sense and within every float
 
+MOST_CANDIDATES = 64  # pairs of one shot; our choice
+
 
 def refuse(unknown: Sequence[str]) -> None:
     """Raises InputError if any argument was left over."""
@@ -76,3 +78,20 @@ def weighted(text: str) -> tuple[Path, float]:
     if not abs(weight) <= MOST:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected FILE:WEIGHT with a weight within {MOST:,.0f}")
     return Path(file), weight
+
+
+def take(text: str) -> tuple[str, int]:
+    """SHOT=NUMBER of a candidate, for argparse."""
+    name, _, number = text.rpartition("=")
+    if not (name and number.isdecimal() and 1 <= int(number) <= MOST_CANDIDATES):
+        expected = f"a shot and a number from 1 to {MOST_CANDIDATES}, such as SC01_SH020=2"
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected {expected}")
+    return name, int(number)
+
+
+def part(text: str) -> tuple[int, int]:
+    """K/N, which of n processes this is, for argparse."""
+    k, _, n = text.partition("/")
+    if not (k.isdecimal() and n.isdecimal() and int(k) < int(n)):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected K/N with K from 0 to below N, such as 0/4")
+    return int(k), int(n)

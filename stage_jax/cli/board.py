@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stage_jax.cli.arguments import finite, refuse, whole
+from stage_jax.cli.arguments import finite, part, refuse, whole
+from stage_jax.cli.choices import add_choices, choices
 from stage_jax.progress import Progress
 from stage_jax.story.checks import MOST_SEED
 
@@ -19,6 +20,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", metavar="N", type=whole(0, MOST_SEED), default=0, help="default: 0")
     parser.add_argument("--steps", metavar="N", type=whole(1, 1000), help="sampling steps (default: the model's)")
     parser.add_argument("--guidance", metavar="G", type=finite, help="weight of the caption (default: the model's)")
+    parser.add_argument("--pairs", metavar="DIR", type=Path, help="given frames SC01_SH010_start.png, _end.png: any of them")
+    add_choices(parser)
+    parser.add_argument(
+        "--share", metavar="K/N", type=part, default=(0, 1), help="only the stories K, K+N, K+2N, ...: of process K of N"
+    )
     parser.set_defaults(run=run)
 
 
@@ -36,4 +42,6 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
             seed=args.seed,
             steps=args.steps,
             guidance=args.guidance,
+            choices=choices(args, args.pairs),
+            share=args.share,
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stage_jax.cli.arguments import finite, refuse, whole
+from stage_jax.cli.choices import add_choices, choices
 from stage_jax.cli.direct import add_endpoint, endpoint
 from stage_jax.errors import InputError
 from stage_jax.progress import Progress
@@ -27,6 +28,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", metavar="N", type=whole(0, MOST_SEED), default=0, help="default: 0")
     parser.add_argument("--steps", metavar="N", type=whole(1, 1000), help="sampling steps (default: the model's)")
     parser.add_argument("--guidance", metavar="G", type=finite, help="weight of the caption in pairs (default: the model's)")
+    add_choices(parser)
     add_endpoint(parser, "--refine", "write clip prompts from the pairs: `rules`, or a vision model's endpoint", "--llm")
     parser.set_defaults(run=run)
 
@@ -35,6 +37,8 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
     refuse(unknown)
     if args.pairs and args.guidance is not None:
         raise InputError("--guidance: found with --pairs, expected without: it leads the drawing of pairs")
+    if args.pairs and (args.only or args.take or args.candidates > 1):
+        raise InputError("--only, --take, --candidates: found with --pairs, expected without: they lead the drawing of pairs")
     refine = refiner(args.refine, args.llm, args.key_env)
     from stage_jax.film.make import make_film
 
@@ -50,8 +54,8 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
             steps=args.steps,
             guidance=args.guidance,
             refine=refine,
+            choices=choices(args),
         )
-
 
 
 def refiner(how: str, name: str, key_env: str) -> Callable[[BoardShot], str] | None:

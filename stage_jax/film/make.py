@@ -14,6 +14,9 @@ from jaxtyping import UInt8
 
 from stage_jax import files
 from stage_jax.film import deliverables
+from stage_jax.film.choices import Choices, check_names, edits_of, locked_pairs, with_locks
+from stage_jax.film.earlier import earlier_files
+from stage_jax.film.frames import write_frames
 from stage_jax.film.html import board_html
 from stage_jax.film.manifest import manifest
 from stage_jax.film.png import write_png
@@ -25,6 +28,7 @@ from stage_jax.generate.board import check_words, describe_too_long, describe_un
 from stage_jax.generate.clips import ClipSampler, fill_board
 from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
+from stage_jax.generate.shelf import NAME, Shelf
 from stage_jax.models.piece_tokenizer import Tokenizer
 from stage_jax.story.board import Board
 from stage_jax.story.pairs import read_pairs
@@ -55,35 +59,49 @@ def make_film(
     steps: int | None = None,
     guidance: float | None = None,
     refine: Refine | None = None,
+    choices: Choices | None = None,
 ) -> Board:
     """Makes a film of a story in the folder `out` and returns its board, clips included.
 
     model, step2: model folders, the shipped tiny one by default. pairs: a folder of given start and end frames; then nothing
     is drawn. steps, guidance: override the models' own. refine: writes the clip prompts that the story lacks, from
-    the pairs. InputError on anything wrong with what was given, before anything is
-    written. What is left out of the story goes to `progress` as warnings."""
+    the pairs. choices: which shots stay, and the like. What an earlier run made in `out` of the same things is not made again.
+    InputError on anything wrong with what was given, before anything is written. What is left out of the story goes to
+    `progress` as warnings."""
+    choices = choices or Choices()
     story = read_story(story_path)
+    check_names(choices, story)
+    story = with_locks(story, choices.lock)
     given = None if pairs is None else read_pairs(pairs, story)
     folder = model or Path(str(resources.files("stage_jax") / TINY))
     models = load_models(folder, step2, draw=given is None)
     if given is None:
         check_words(models, story, str(story_path))
-    for warning in warnings(models.captions.tokenizer, story, drawn=given is None):
+        edits = edits_of(choices, story, story_path.parent, out, tuple(models.step2.sampling["size"]))
+    else:
+        size = tuple(models.filler.sampling["size"])
+        kept = locked_pairs(story, choices, out, size)
+    for warning in warnings(models.captions.tokenizer, story):
         progress.say(f"warning: {story_path}: {warning}")
 
     def report(label: str) -> Callable[[int, int], None]:
         return lambda done, total: progress.step(label, done, total)
 
-    with files.staged_folder(out, _made_of(story)) as staging:
+    shelf = Shelf(out / NAME)
+    files.remove_partial(out)
+    with files.staged_folder(out, _made_of(story), earlier_files(out)) as staging:
         if given is None:
+            shelf = edits.shelf
             drawing = PairSampler(models.step2, models.captions, steps, guidance)
-            board = draw_board(models, story, seed, sampler=drawing, progress=report("pairs"))
+            board = draw_board(models, story, seed, sampler=drawing, progress=report("pairs"), edits=edits)
         else:
-            board = given_board(story, given, seed, tuple(models.filler.sampling["size"]))
+            board = given_board(story, given, seed, size, kept)
         if refine is not None:
             board = refine_board(board, refine, progress=report("prompts"))
-        board = fill_board(board, ClipSampler(models, steps), progress=report("clips"))
-        write_board(board, staging, dict(models.hashes), {"seed": seed, "sampling": sampling(models, steps, guidance)})
+        board = fill_board(board, ClipSampler(models, steps), progress=report("clips"), shelf=shelf)
+        settings = {"seed": seed, "sampling": sampling(models, steps, guidance)}
+        write_board(board, staging, dict(models.hashes), settings, out)
+    shelf.tidy()
     return board
 
 
@@ -94,7 +112,7 @@ def _made_of(story: Story) -> list[str]:
     return [*FILES, *storyboarder_names(names), *frames, *(f"clips/{name}.mp4" for name in names)]
 
 
-def warnings(tokenizer: Tokenizer, story: Story, *, drawn: bool) -> Iterator[str]:
+def warnings(tokenizer: Tokenizer, story: Story) -> Iterator[str]:
     """What the film will not have of its story: words that the filler does not read, an edit list that has no rate for it, and
     fields that no model goes by."""
     captions = {story.shot_name(scene, shot): shot.video_prompt or shot.description for scene, shot in story.shots()}
@@ -104,11 +122,11 @@ def warnings(tokenizer: Tokenizer, story: Story, *, drawn: bool) -> Iterator[str
         yield f"cut {too_long}"
     if editing_rate(frame_rate(story.fps)) is None:
         yield f"no film.edl: editing programs have no rate for a film of {story.fps:g} frames a second"
-    if fields := unused_fields(story, drawn=drawn):
+    if fields := unused_fields(story):
         yield f"the models of this version do not go by {', '.join(fields)}"
 
 
-def unused_fields(story: Story, *, drawn: bool) -> list[str]:
+def unused_fields(story: Story) -> list[str]:
     """Fields of a story that differ from their defaults, and that change neither pictures nor clips.
 
     `fps` sets the pace at which the film plays, but a clip keeps the frames that the filler was trained at.
@@ -116,10 +134,8 @@ def unused_fields(story: Story, *, drawn: bool) -> list[str]:
     unused = {name for name in ("fps", "aspect") if getattr(story, name) != getattr(Story, name)}
     unused |= {"references" for character in story.characters if character.references}
     for _, shot in story.shots():
-        unused |= {name for name in ("seconds", "locked") if getattr(shot, name) != getattr(Shot, name)}
-        if drawn:
-            ends = (("start", shot.start), ("end", shot.end))
-            unused |= {f"{end}.{name}" for end, frame in ends for name in ("prompt", "image") if getattr(frame, name)}
+        unused |= {"seconds"} if shot.seconds != Shot.seconds else set()
+        unused |= {f"{end}.prompt" for end, frame in (("start", shot.start), ("end", shot.end)) if frame.prompt}
     return sorted(unused)
 
 
@@ -132,15 +148,16 @@ def sampling(models: Models, steps: int | None, guidance: float | None) -> dict[
     return used
 
 
-def write_board(board: Board, folder: Path, model_hashes: dict[str, str], settings: dict) -> None:
-    """The board folder: story, frames, clips, film, contact sheet, the other deliverables, page, manifest."""
+def write_board(
+    board: Board, folder: Path, model_hashes: dict[str, str], settings: dict, out: Path | None = None
+) -> None:
+    """The board folder: story, frames, clips, film, contact sheet, the other deliverables, page, manifest. out: as
+    `write_frames`."""
     scale = film_scale(*board.shots[0].pair.start.shape[:2])
-    for sub in ("frames", "clips"):
-        (folder / sub).mkdir()
+    write_frames(board, folder, out)
+    (folder / "clips").mkdir()
     files.write_text(folder / "story.json", json.dumps(story_to_json(board.story), indent=1, ensure_ascii=False) + "\n")
     for shot in board.shots:
-        for which in ("start", "end"):
-            write_png(folder / "frames" / f"{shot.name}_{which}.png", getattr(shot.pair, which))
         write_mp4(folder / "clips" / f"{shot.name}.mp4", shot.clip, board.fps, scale=scale)
     write_mp4(folder / "film.mp4", frames_of(board), board.fps, scale=scale)
     write_png(folder / "sheet.png", contact_sheet(board))

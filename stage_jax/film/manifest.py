@@ -7,47 +7,18 @@ was.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from stage_jax.film.timecode import shot_frames
 from stage_jax.story.board import Board, BoardShot
+from stage_jax.story.hashes import canonical_json, content_hash, pixel_hash
 from stage_jax.story.types import story_to_json
 
 SCHEMA = 1
 # The packages that decide about bytes: numbers of the models, PNG and mp4 encoders.
 SOFTWARE = ("jax", "flax", "numpy", "pillow", "av")
-
-
-def canonical_json(obj: Any) -> str:
-    """JSON with sorted keys, no spaces, ASCII only: equal things give equal text. NumPy scalars count as numbers.
-
-    Raises TypeError for what JSON does not have and ValueError for numbers that are not finite.
-    """
-    return json.dumps(obj, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"no JSON for {type(value).__name__}")
-
-
-def content_hash(obj: Any) -> str:
-    """sha256 of the canonical JSON, 64 hex digits."""
-    return hashlib.sha256(canonical_json(obj).encode("ascii")).hexdigest()
-
-
-def pixel_hash(pixels: UInt8[np.ndarray, "..."]) -> str:
-    """sha256 over shape and values of a picture or a clip: what is seen, not how a file packs it."""
-    digest = hashlib.sha256(repr(pixels.shape).encode("ascii"))
-    digest.update(np.ascontiguousarray(pixels))
-    return digest.hexdigest()
 
 
 def manifest(
@@ -82,7 +53,9 @@ def manifest(
 def _shot(shot: BoardShot, pictures: dict[tuple[str, str], str], shared: dict[str, str]) -> dict[str, Any]:
     """One shot: `inputs` (what its hash is over), what the memory saw and why, and what was made by what."""
     start, end = pictures[shot.name, "start"], pictures[shot.name, "end"]
-    given = shot.source == "given"
+    given = {"start": start, "end": end} if shot.source in ("given", "kept") else None
+    if shot.given and given is None:
+        given = {which: pictures[shot.name, which] for which in shot.given}
     inputs = {
         "text": {
             "caption": shot.caption,
@@ -103,17 +76,19 @@ def _shot(shot: BoardShot, pictures: dict[tuple[str, str], str], shared: dict[st
         ],
         "seed": shot.seed,
         "locked": shot.shot.locked,
-        "given": {"start": start, "end": end} if given else None,
+        "given": given,
         **shared,
     }
     clip = None
     if shot.clip is not None:
-        clip = {"by": "filler", "frames": shot.clip.shape[0], "pixels": pixel_hash(shot.clip)}
+        clip = {"by": "filler", "hash": shot.clip_key, "frames": shot.clip.shape[0], "pixels": pixel_hash(shot.clip)}
     return {
         "name": shot.name,
         "hash": content_hash(inputs),
         "inputs": inputs,
         "why": [entry.why for entry in shot.memory],
-        "pair": {"by": shot.source, "start": start, "end": end},
+        "pair": {"by": shot.source, "hash": shot.key, "memory": shot.pack_key, "start": start, "end": end, "given": shot.given},
+        "take": shot.take,
+        "candidates": [{"number": other.number, "seed": other.seed} for other in shot.candidates],
         "clip": clip,
     }

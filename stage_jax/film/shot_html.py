@@ -11,10 +11,10 @@ from jaxtyping import UInt8
 from stage_jax.film.markup import Markup, element
 from stage_jax.film.png import fit, png_bytes
 from stage_jax.film.timecode import timecode
-from stage_jax.story.board import Board, BoardShot, MemoryEntry, Pair
+from stage_jax.story.board import Board, BoardShot, Candidate, MemoryEntry, Pair
 
 # Longest sides in pixels: the full pictures lie beside the page in frames/, and a long story must stay one page.
-PICTURE, REMEMBERED = 960, 96
+PICTURE, CANDIDATE, REMEMBERED = 960, 240, 96
 
 
 def shot_article(
@@ -23,8 +23,9 @@ def shot_article(
     """The shot's article, with its name as id. span: its first frame on the film, and the first after it. pairs: of the board's
     shots by name, for the memory. digest: its content hash. clip: its mp4 file, if it has one."""
     begin, end = span
-    source = "given" if shot.source == "given" else f"drawn by {shot.source}"
-    marks = [source] + ["locked"] * shot.shot.locked + ["no cut before"] * (not shot.shot.cut)
+    source = {"given": "given", "kept": "kept as it was"}.get(shot.source, f"drawn by {shot.source}")
+    marks = [source, *(f"{which} given" for which in shot.given)]
+    marks += ["locked"] * shot.shot.locked + ["no cut before"] * (not shot.shot.cut)
     time = f"{timecode(begin, board.fps)} – {timecode(end, board.fps)} ({(end - begin) / board.fps:.2f} s)"
     pictures = [
         element(
@@ -35,6 +36,7 @@ def shot_article(
             class_="pair",
         )
     ]
+    pictures.extend(_candidate(shot, other) for other in shot.candidates)
     if clip is not None:
         pictures.append(element("figure", video(clip), element("figcaption", f"clip, {end - begin} frames"), class_="clip"))
     return element(
@@ -85,6 +87,17 @@ def optional(name: str, value: str, class_: str) -> tuple[Markup, ...]:
 def _frame(shot: BoardShot, which: str) -> Markup:
     picture = image(getattr(shot.pair, which), PICTURE, f"{shot.name}, {which} frame")
     return element("figure", picture, element("figcaption", which))
+
+
+def _candidate(shot: BoardShot, other: Candidate) -> Markup:
+    """A pair that was drawn for the shot, small, with what it takes to choose it."""
+    taken = ", taken" if other.number == shot.take else ""
+    frames = [
+        image(getattr(other.pair, which), CANDIDATE, f"{shot.name}, candidate {other.number}, {which} frame")
+        for which in ("start", "end")
+    ]
+    caption = element("figcaption", f"candidate {other.number}{taken}, seed {other.seed}")
+    return element("figure", element("div", *frames, class_="pair"), caption, class_="candidate")
 
 
 def _facts(board: Board, shot: BoardShot, digest: str) -> Markup:

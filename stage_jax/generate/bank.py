@@ -15,6 +15,7 @@ from stage_jax.recipes.ranking import Evidence, relevance_by
 from stage_jax.recipes.step2 import Memory
 from stage_jax.recipes.step2_config import TINY, STEP2Config
 from stage_jax.story.board import MemoryEntry
+from stage_jax.story.hashes import pixel_hash
 from stage_jax.story.types import Scene, Shot, Story
 
 
@@ -27,6 +28,7 @@ class Bank:
         self.story, self.recipe = story, recipe
         self.shots: list[tuple[Scene, Shot]] = []
         self.latents = np.zeros((0, *latent_shape), np.float32)
+        self._hashes: list[str] = []  # of the frames' latents
         self.pictures: Float[np.ndarray, "n d"] | None = None
         self.sizes = memory_sizes(recipe, *latent_shape[1:])
 
@@ -39,6 +41,7 @@ class Bank:
     ) -> None:
         self.shots.append((scene, shot))
         self.latents = np.concatenate([self.latents, pair])
+        self._hashes += [pixel_hash(latent) for latent in pair]
         if pictures is not None:
             self.pictures = pictures if self.pictures is None else np.concatenate([self.pictures, pictures])
 
@@ -47,6 +50,10 @@ class Bank:
         scores = relevance_by(self.recipe.ranking, Evidence(self.latents, self.pictures, text))
         frames = bank_frames(self.shots)
         return pack(frames, shot.characters, scene.location, self.recipe, len(self.sizes), scores)
+
+    def content(self, chosen: Sequence[Slot]) -> list[list[str | float]]:
+        """All of a pack that reaches the model, as JSON values: hashes of the latents, and hints."""
+        return [[self._hashes[slot.frame], *slot.hints] for slot in chosen]
 
     def entries(self, chosen: Sequence[Slot]) -> tuple[MemoryEntry, ...]:
         """A pack as the board tells of it: which frames, their share of a frame's tokens, why."""

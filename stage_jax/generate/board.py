@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from stage_jax.errors import InputError
-from stage_jax.generate.bank import Bank, stack_memory
+from stage_jax.generate.bank import Bank
+from stage_jax.generate.easel import Easel, Request
+from stage_jax.generate.edits import Edits
 from stage_jax.generate.models import Models
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.models.piece_tokenizer import Tokenizer
@@ -28,35 +30,41 @@ def draw_board(
     *,
     sampler: PairSampler,
     progress: Progress | None = None,
+    edits: Edits | None = None,
 ) -> Board:
-    """All pairs of a story by STEP2. The seed of a shot comes from `seed` and its place in the story, or is its own."""
+    """All pairs of a story by STEP2. The seed of a shot comes from `seed` and its place in the story, or is its own.
+    edits: what of it is given, kept, found, or drawn several times."""
     recipe, clip = models.step2.recipe, models.clip
-    bank = Bank(story, models.latent_shape(), recipe)
+    bank, easel = Bank(story, models.latent_shape(), recipe), Easel(models, sampler, edits or Edits())
     texts, shots = story_texts(story, recipe), []
     queries = clip.texts([shot.description for _, shot in story.shots()]) if recipe.ranking == "clip_text" else None
     tokens = clip.no_tokens()[None] if recipe.image_tokens else None
     for index, (scene, shot) in enumerate(story.shots()):
-        caption, shot_seed = texts[index], seed_of(seed, index, shot)
+        name, shot_seed = story.shot_name(scene, shot), seed_of(seed, index, shot)
         chosen = bank.pack(scene, shot, None if queries is None else queries[index])
-        latents = sampler([caption], stack_memory([bank], [chosen]), [shot_seed], tokens)[0]
-        pictures = models.codec.decode_stills(latents)
-        name = story.shot_name(scene, shot)
-        pair = Pair(pictures[0], pictures[1])
-        shots.append(BoardShot(name, scene, shot, caption, shot_seed, pair, bank.entries(chosen), "step2"))
-        bank.add(scene, shot, np.asarray(latents), clip.frames(pictures) if recipe.ranking in CLIP_RANKINGS else None)
+        drawn = easel.draw(Request(name, texts[index], shot_seed, bank, chosen, tokens))
+        shots.append(BoardShot(name, scene, shot, texts[index], pair=drawn.pair, **drawn.about))
+        pictures = np.stack([drawn.pair.start, drawn.pair.end])
+        bank.add(scene, shot, drawn.latents, clip.frames(pictures) if recipe.ranking in CLIP_RANKINGS else None)
         tokens = clip.tokens(pictures[1:]) if recipe.image_tokens else None
         if progress:
             progress(index + 1, len(texts))
     return Board(story, tuple(shots), story.fps)
 
 
-def given_board(story: Story, pairs: Mapping[str, Pair], seed: int, size: tuple[int, int]) -> Board:
-    """A board of given pairs, brought to the models' size."""
+def given_board(
+    story: Story, pairs: Mapping[str, Pair], seed: int, size: tuple[int, int], kept: Mapping[str, Pair] | None = None
+) -> Board:
+    """A board of given pairs, brought to the models' size. kept: pairs that stand in place of given ones."""
     shots = []
     for index, (scene, shot) in enumerate(story.shots()):
         name = story.shot_name(scene, shot)
-        pair = Pair(fit_picture(pairs[name].start, size), fit_picture(pairs[name].end, size))
-        shots.append(BoardShot(name, scene, shot, shot.description, seed_of(seed, index, shot), pair, (), "given"))
+        about = (name, scene, shot, shot.description, seed_of(seed, index, shot))
+        if kept and name in kept:
+            shots.append(BoardShot(*about, kept[name], (), "kept"))
+        else:
+            pair = Pair(fit_picture(pairs[name].start, size), fit_picture(pairs[name].end, size))
+            shots.append(BoardShot(*about, pair, (), "given"))
     return Board(story, tuple(shots), story.fps)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from stage_jax.generate.models import Models, to_pixels
+from stage_jax.generate.shelf import Shelf
 from stage_jax.recipes.wan import flf2v_condition, flf2v_sequence
 from stage_jax.sampling.denoise import denoise
 from stage_jax.sampling.guidance import guidance_scale, guided_velocity
 from stage_jax.story.board import Board, Pair
+from stage_jax.story.hashes import content_hash, pixel_hash
 
 Progress = Callable[[int, int], None]
+CLIP_PARTS = ("vae", "umt5", "dit")  # of the models, that a clip comes from
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +52,19 @@ class ClipSampler:
             self._sample(noise, first, last, embedded, empty, filler.solver(self.steps), scale)
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How clips are sampled: the model's own way, and what overrides it."""
+        return dict(self.models.filler.sampling) | ({} if self.steps is None else {"steps": self.steps})
+
+    def key(self, pair: Pair, caption: str, seed: int) -> str:
+        """The hash of all that a clip is made from."""
+        hashes = self.models.hashes
+        return content_hash({
+            "pair": [pixel_hash(pair.start), pixel_hash(pair.end)], "caption": caption, "seed": seed,
+            "sampling": self.settings, "weights": {part: hashes[part] for part in CLIP_PARTS if part in hashes},
+        })  # fmt: skip
+
     @functools.cached_property
     def _sample(self):
         def model(latent, timestep, conditions):
@@ -61,13 +78,20 @@ class ClipSampler:
         return jax.jit(sample)
 
 
-def fill_board(board: Board, sampler: ClipSampler, progress: Progress | None = None) -> Board:
-    """The board with a clip for every shot, in the words of its video prompt or else of its caption."""
+def fill_board(
+    board: Board, sampler: ClipSampler, progress: Progress | None = None, shelf: Shelf | None = None
+) -> Board:
+    """The board with a clip for every shot, in the words of its video prompt or else of its caption. shelf: where finished
+    clips are kept, and found again."""
     shots = []
     for index, shot in enumerate(board.shots):
         caption = shot.shot.video_prompt or shot.caption
-        clip = sampler([shot.pair], [caption], [shot.seed])[0]
-        shots.append(dataclasses.replace(shot, clip=clip))
+        key = sampler.key(shot.pair, caption, shot.seed)
+        found = shelf.get(key) if shelf else None
+        clip = found["clip"] if found else sampler([shot.pair], [caption], [shot.seed])[0]
+        if shelf and not found:
+            shelf.put(key, clip=clip)
+        shots.append(dataclasses.replace(shot, clip=clip, clip_key=key))
         if progress:
             progress(index + 1, len(board.shots))
     return dataclasses.replace(board, shots=tuple(shots))

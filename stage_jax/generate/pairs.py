@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from stage_jax.generate.models import CaptionEncoder, Denoiser
 from stage_jax.models.sequence import AnyArray
@@ -16,6 +17,9 @@ from stage_jax.recipes.step2 import Given, Memory, pair_sequence, pair_velocity
 from stage_jax.sampling.denoise import denoise
 from stage_jax.sampling.guidance import Scale, guidance_scale, guided_velocity, norm_rescaled
 from stage_jax.sampling.solver import Solver
+
+Known: TypeAlias = tuple[Float[AnyArray, "n 2 c h w"], Bool[AnyArray, "n 2"]]
+"""Latents of frames, and which of them are known."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,15 +37,22 @@ class PairSampler:
         memory: Memory,
         seeds: Sequence[int],
         image_tokens: Float[AnyArray, "n m e"] | None = None,
+        known: Known | None = None,
     ) -> Float[Array, "n 2 c h w"]:
         """Latents of one pair per caption. Each has its own seed, so that a shot is the same alone and in a batch (up to
         rounding). Guidance drops the caption only: both branches see the memory (as STAGE's release does). image_tokens: for
-        recipes that have them, see `recipes.step2.Given`."""
+        recipes that have them, see `recipes.step2.Given`. known: frames that are not to be drawn."""
         shape = (2, *memory.latents.shape[2:])
         noise = jnp.stack([jax.random.normal(jax.random.key(seed), shape) for seed in seeds])
         guidance = self.step2.sampling["guidance"] if self.guidance is None else self.guidance
         captions, empty = (Given(self.captions(texts), memory, image_tokens) for texts in (captions, [""]))
-        return self._sample(noise, captions, empty, self.step2.solver(self.steps), guidance_scale(guidance))
+        return self._sample(noise, captions, empty, self.step2.solver(self.steps), guidance_scale(guidance), known)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How pairs are sampled: the model's own way, and what overrides it."""
+        given = {"steps": self.steps, "guidance": self.guidance}
+        return dict(self.step2.sampling) | {name: value for name, value in given.items() if value is not None}
 
     def programs(self) -> int:
         """How many programs were compiled so far: one per number of shots at once, whatever is remembered."""
@@ -53,7 +64,13 @@ class PairSampler:
 
 
 def sampled_pairs(
-    step2: Denoiser, noise: Float[Array, "n 2 c h w"], given: Given, empty: Given, solver: Solver, scale: Scale
+    step2: Denoiser,
+    noise: Float[Array, "n 2 c h w"],
+    given: Given,
+    empty: Given,
+    solver: Solver,
+    scale: Scale,
+    known: Known | None = None,
 ) -> Float[Array, "n 2 c h w"]:
     """Latents of pairs, for use inside the caller's `jax.jit`. empty: `given` with the empty caption."""
     height, width = step2.dit.config.kernels[0][1:]
@@ -62,4 +79,14 @@ def sampled_pairs(
     def model(pair: Float[Array, "b 2 c h w"], timestep: Float[Array, " b"], given: Given) -> Float[Array, "b 2 c h w"]:
         return pair_velocity(step2.dit(pair_sequence(pair, timestep, given, step2.recipe)), step2.recipe)
 
-    return denoise(guided_velocity(model, given, empty, scale, rescale), noise, solver)
+    velocity = guided_velocity(model, given, empty, scale, rescale)
+    if known is None:
+        return denoise(velocity, noise, solver)
+    frames, is_known = known
+    mask = is_known[:, :, None, None, None]
+
+    def led(pair: Float[Array, "b 2 c h w"], timestep: Float[Array, " b"]) -> Float[Array, "b 2 c h w"]:
+        # The straight way from the noise to a known frame: at every step the model sees it at the level of the other.
+        return jnp.where(mask, noise - frames, velocity(pair, timestep))
+
+    return jnp.where(mask, frames, denoise(led, noise, solver))

@@ -37,10 +37,22 @@ class MemoryEntry:
 
 
 @dataclass(frozen=True, eq=False)
+class Candidate:
+    """One of several pairs that were drawn for a shot; they count from 1."""
+
+    number: int
+    seed: int
+    pair: Pair
+
+
+@dataclass(frozen=True, eq=False)
 class BoardShot:
     """A shot with its pair and, once it is filled, its clip.
 
-    `caption` is what the model read, `source` who drew the pair: the storyboard model, or a person who gave it.
+    `caption` is what the model read, `source` who drew the pair: the storyboard model, a person who gave it, or an earlier run
+    whose pair was kept. `given`: which frames of a drawn pair a person gave. `take`: the number of the candidate that the
+    pair is; `candidates`: all of them, where there are several. `key`, `clip_key`: hashes of all that the pair and the clip
+    were made from; `pack_key`: of the memory alone. They are empty where nothing was made.
     """
 
     name: str
@@ -50,8 +62,14 @@ class BoardShot:
     seed: int
     pair: Pair
     memory: tuple[MemoryEntry, ...]
-    source: Literal["step2", "given"]
+    source: Literal["step2", "given", "kept"]
     clip: UInt8[np.ndarray, "time height width 3"] | None = None
+    given: tuple[str, ...] = ()
+    take: int = 1
+    candidates: tuple[Candidate, ...] = ()
+    key: str = ""
+    clip_key: str = ""
+    pack_key: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,25 +28,30 @@ def read_pairs(folder: str | Path, story: Story) -> dict[str, Pair]:
 
     Raises InputError if pictures are missing (all named at once), or for the first that is none.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected one with {_example(story)}")
-    found: dict[tuple[str, str], Path] = {}
-    missing = []
-    for scene, shot in story.shots():
-        name = story.shot_name(scene, shot)
-        for which in ("start", "end"):
-            file = next((p for s in SUFFIXES if (p := folder / f"{name}_{which}{s}").is_file()), None)
-            if file is None:
-                missing.append(f"{name}_{which}.png")
-            else:
-                found[name, which] = file
-    if missing:
+    found = _files(Path(folder), story)
+    names = [f"{story.shot_name(scene, shot)}_{which}" for scene, shot in story.shots() for which in ("start", "end")]
+    if missing := [f"{name}.png" for name in names if tuple(name.rsplit("_", 1)) not in found]:
         more = f" and {len(missing) - MOST_NAMED:,} more" if len(missing) > MOST_NAMED else ""
         listed = ", ".join(missing[:MOST_NAMED]) + more
         raise InputError(f"{folder}: {len(missing):,} pictures are missing: {listed} (expected .png or .jpg)")
     pictures = {key: read_picture(file) for key, file in found.items()}
     return {name: Pair(start=pictures[name, "start"], end=pictures[name, "end"]) for name, _ in found}
+
+
+def read_frames(folder: str | Path, story: Story) -> dict[tuple[str, str], UInt8[np.ndarray, "height width 3"]]:
+    """Those pictures that there are of a story's frames, by shot and "start" or "end". InputError if there are none."""
+    found = _files(Path(folder), story)
+    if not found:
+        raise InputError(f"{folder}: no picture of the story, expected {_example(story)}")
+    return {key: read_picture(file) for key, file in found.items()}
+
+
+def _files(folder: Path, story: Story) -> dict[tuple[str, str], Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected one with {_example(story)}")
+    names = [(story.shot_name(scene, shot), which) for scene, shot in story.shots() for which in ("start", "end")]
+    files = {key: next((p for s in SUFFIXES if (p := folder / f"{'_'.join(key)}{s}").is_file()), None) for key in names}
+    return {key: file for key, file in files.items() if file}
 
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:

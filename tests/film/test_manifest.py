@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stage_jax.film.manifest import canonical_json, content_hash, manifest, pixel_hash
+from stage_jax.film.manifest import manifest
 from stage_jax.story.board import Board
+from stage_jax.story.hashes import canonical_json, content_hash, pixel_hash
 from stage_jax.story.types import Frame
 from tests.film.boards import make_board
 
