@@ -8,11 +8,16 @@ WORKERS ?= 2
 # Apache Beam's own environment: it pins older libraries than the core's lock.
 BEAM_VENV ?= .venv-beam
 
+# Compiled programs of tests, by all that they are made from: shared by processes, and by runs.
+test test-slow test-torch test-all smoke: export JAX_COMPILATION_CACHE_DIR := $(abspath $(VENV))/programs
+test test-slow test-torch test-all smoke: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
+
 bin := $(abspath $(VENV))/bin
 ready := $(VENV)/.ready
 beam_bin := $(abspath $(BEAM_VENV))/bin
 beam_ready := $(BEAM_VENV)/.ready
 
+.DEFAULT_GOAL := demo
 .PHONY: demo test test-slow test-torch test-tpu test-beam test-all lint smoke lock lock-beam
 
 demo: $(ready)

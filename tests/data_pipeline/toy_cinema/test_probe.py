@@ -9,7 +9,7 @@ import pytest
 
 from data_pipeline.toy_cinema import probe, render, scores, world
 
-STORIES = [world.random_story(seed, split="test") for seed in range(30)]
+STORIES = [world.random_story(seed, split="test") for seed in range(16)]
 READ = ("colour", "shape", "hat", "place")
 
 
