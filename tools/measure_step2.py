@@ -10,21 +10,20 @@ the same figures; errors are clustered by story, 95 % intervals are 1.96 of them
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from data_pipeline.records import open_records
-from stage_jax import files
 from stage_jax.cli.arguments import finite, whole
 from stage_jax.errors import InputError
 from stage_jax.evaluation.acceptance import Examination, memory_and_pair_figures, preference_figures, rollout_figures
-from stage_jax.evaluation.figures import Figure, as_json, markdown_table
+from stage_jax.evaluation.figures import Figure
 from stage_jax.evaluation.goals import STEP2_GOALS, verdict
+from stage_jax.evaluation.report import measure
 from stage_jax.generate.models import load_models
 from stage_jax.progress import Progress
-from stage_jax.weights.folder import read_manifest
 
 Part = Callable[[argparse.Namespace, Progress], list[Figure]]
 
@@ -70,36 +69,18 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def write_figures(args: argparse.Namespace, figures: Sequence[Figure]) -> str:
-    """figures.json and figures.md; returns the table."""
-    goals = [verdict(figure, STEP2_GOALS) for figure in figures]
-    table = markdown_table(figures, goals)
-    models = [args.model, *([args.dpo] if args.dpo else [])]
-    weights = [{part: entry["sha256"] for part, entry in read_manifest(folder)["parts"].items()} for folder in models]
-    settings = {name: getattr(args, name) for name in ("split", "stories", "seed", "seeds", "steps", "guidance")}
-    found = [figure | {"goal": goal} for figure, goal in zip(as_json(figures), goals, strict=True)]
-    content = {"weights": weights, "settings": settings, "figures": found}
-    files.write_text(args.out / "figures.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    files.write_text(args.out / "figures.md", table)
-    return table
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     parts = args.parts or ["memory", "rollout", *(["dpo"] if args.dpo else [])]
-    try:
-        read_manifest(args.model)
-        args.out.mkdir(parents=True, exist_ok=True)
-        figures = []
-        with Progress() as progress:
-            for part in parts:
-                figures += PARTS[part](args, progress)
-                table = write_figures(args, figures)  # after every part: a long measurement keeps what it has
-        print(table, end="")
-    except (InputError, OSError) as error:
-        print(f"measure_step2: {error}", file=sys.stderr)
-        return 2
-    return 0
+    settings = {name: getattr(args, name) for name in ("split", "stories", "seed", "seeds", "steps", "guidance")}
+    return measure(
+        "measure_step2",
+        [args.model, *([args.dpo] if args.dpo else [])],
+        [functools.partial(PARTS[part], args) for part in parts],
+        args.out,
+        lambda figure: verdict(figure, STEP2_GOALS),
+        settings,
+    )
 
 
 if __name__ == "__main__":

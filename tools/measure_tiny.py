@@ -9,22 +9,21 @@ The same model, data and seed give the same figures.
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from data_pipeline.records import open_records
-from stage_jax import files
 from stage_jax.cli.arguments import finite, whole
-from stage_jax.errors import InputError
 from stage_jax.evaluation.demo import demo_figures
-from stage_jax.evaluation.figures import Figure, as_json, markdown_table
+from stage_jax.evaluation.figures import Figure
 from stage_jax.evaluation.filler import filler_figures
 from stage_jax.evaluation.goals import verdict
 from stage_jax.evaluation.held_out import held_out
 from stage_jax.evaluation.history import true_histories
 from stage_jax.evaluation.memory_gain import ARMS, SIGMAS, loss_figures, velocity_losses
+from stage_jax.evaluation.report import measure
 from stage_jax.evaluation.sheets import bar_chart, board_rows, frame_rows
 from stage_jax.evaluation.step2 import history_figures, rollout_figures
 from stage_jax.evaluation.swapped import swapped_figure
@@ -141,34 +140,11 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def write_figures(args: argparse.Namespace, figures: Sequence[Figure]) -> str:
-    """figures.json and figures.md; returns the table."""
-    goals = [verdict(figure) for figure in figures]
-    table = markdown_table(figures, goals)
-    weights = {part: entry["sha256"] for part, entry in read_manifest(args.model)["parts"].items()}
-    settings = {name: getattr(args, name) for name in ("stories", "seed", "draws", "seeds", "steps", "guidance")}
-    found = [figure | {"goal": goal} for figure, goal in zip(as_json(figures), goals, strict=True)]
-    content = {"weights": weights, "settings": settings, "figures": found}
-    files.write_text(args.out / "figures.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    files.write_text(args.out / "figures.md", table)
-    return table
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
-    try:
-        read_manifest(args.model)
-        args.out.mkdir(parents=True, exist_ok=True)
-        figures = []
-        with Progress() as progress:
-            for part in args.parts:
-                figures += PARTS[part](args, progress)
-                table = write_figures(args, figures)  # after every part: a long measurement keeps what it has
-        print(table, end="")
-    except (InputError, OSError) as error:
-        print(f"measure_tiny: {error}", file=sys.stderr)
-        return 2
-    return 0
+    settings = {name: getattr(args, name) for name in ("stories", "seed", "draws", "seeds", "steps", "guidance")}
+    parts = [functools.partial(PARTS[part], args) for part in args.parts]
+    return measure("measure_tiny", [args.model], parts, args.out, verdict, settings)
 
 
 if __name__ == "__main__":

@@ -26,14 +26,19 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         help="Wan's parts against diffusers in torch",
         description="A small Wan DiT: forward, and forward + backward; Wan2.1's VAE at full width: encode and decode.",
     )
-    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
-    parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
     parser.add_argument("--part", choices=("dit", "vae"), help="one of the two (default: both)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="for wan.json and wan.png")
-    parser.set_defaults(run=run_wan)
+    _common(parser, run_wan, "wan.json and wan.png")
     _add_train(kinds)
     _add_data(kinds)
     _add_board(kinds)
+
+
+def _common(parser: argparse.ArgumentParser, run: Callable[..., None], files: str, threads: bool = True) -> None:
+    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
+    if threads:
+        parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help=f"for {files}")
+    parser.set_defaults(run=run)
 
 
 def _add_train(kinds: argparse._SubParsersAction) -> None:
@@ -42,11 +47,8 @@ def _add_train(kinds: argparse._SubParsersAction) -> None:
         help="a training step against diffusers in torch",
         description="One step with AdamW of the tiny filler and of a small Wan DiT (8 layers, 384 wide), and where it goes.",
     )
-    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
-    parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
     parser.add_argument("--part", choices=("tiny", "8x384"), help="one of the two (default: both)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="for train.json and train.png")
-    parser.set_defaults(run=run_train)
+    _common(parser, run_train, "train.json and train.png")
 
 
 def _add_data(kinds: argparse._SubParsersAction) -> None:
@@ -55,12 +57,9 @@ def _add_data(kinds: argparse._SubParsersAction) -> None:
         help="the loader against torch's DataLoader",
         description="Clip windows of toy records, by our loader and by torch's; then how long a tiny training waits for data.",
     )
-    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
     parser.add_argument("--workers", metavar="N", type=whole(0, 256), default=2, help="processes of each loader (2)")
     parser.add_argument("--stories", metavar="N", type=whole(1, 1_000_000), default=1000, help="in the records (1000)")
-    parser.add_argument("--threads", metavar="N", type=whole(1, 1024), help="processors for each (all of them)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="for data.json")
-    parser.set_defaults(run=run_data)
+    _common(parser, run_data, "data.json")
 
 
 def _add_board(kinds: argparse._SubParsersAction) -> None:
@@ -71,9 +70,7 @@ def _add_board(kinds: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--model", metavar="DIR", type=Path, help="model folder (default: the tiny one shipped)")
     parser.add_argument("--caption", metavar="TEXT", default="Mia walks left.", help="of all shots (%(default)s)")
-    parser.add_argument("--rounds", metavar="N", type=whole(1, 1000), default=7, help="rounds that count (7)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="for board.json")
-    parser.set_defaults(run=run_board)
+    _common(parser, run_board, "board.json", threads=False)
 
 
 def run_board(args: argparse.Namespace, unknown: list[str]) -> None:

@@ -16,6 +16,7 @@ import stage_jax
 from stage_jax.cli import main as cli
 from stage_jax.errors import InputError
 from stage_jax.film.by_model import refine_by_model
+from stage_jax.film.choices import Choices
 from stage_jax.progress import Progress
 from stage_jax.story.refiner import refine_by_rules
 
@@ -52,6 +53,7 @@ def test_film_calls_make_film(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.main(["film", "a.json", "--out=o", *flags.split()]) == 0
     assert cli.main(["film", "a.json", "--out=o", "--pairs", "p"]) == 0
     assert [args[:-1] for args, _ in calls] == [(Path("a.fountain"), Path("out")), *[(Path("a.json"), Path("o"))] * 2]
+    assert all(options.pop("choices") == Choices() for _, options in calls)
     optional = ("model", "step2", "pairs", "seed", "steps", "guidance", "refine")
     assert [options for _, options in calls] == [
         dict(zip(optional, (None, None, None, 0, None, None, None), strict=True)),

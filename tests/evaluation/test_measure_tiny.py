@@ -75,7 +75,7 @@ def test_everything_is_measured_and_written(program, model, tmp_path, capsys):
     assert "drawing, own rollout: 6/6" in printed.err
     content = json.loads((tmp_path / "out" / "figures.json").read_text(encoding="utf-8"))
     figures = {f"{f['part']}: {f['measure']}: {f['what']}": f for f in content["figures"]}
-    assert content["weights"].keys() == {"vae", "umt5", "step2", "dit"} and content["settings"]["stories"] == 2
+    assert content["weights"][0].keys() == {"vae", "umt5", "step2", "dit"} and content["settings"]["stories"] == 2
     assert all(np.isfinite(f["value"]) and f["n"] > 0 for f in content["figures"])
     missing = GOALS.keys() - figures.keys()
     assert not missing, f"goals that nothing measures: {missing}"
