@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +89,7 @@ class _Run:
             target=_fetch, args=(self.inner, place, self.ready, self.stopped), name="stage-data", daemon=True
         )
         self.thread.start()
+        weakref.finalize(self, self.stopped.set).atexit = False  # for a stream that is dropped
 
     def take(self) -> Any:
         batch, error = self.ready.get()
@@ -102,7 +104,8 @@ class _Run:
 
 
 def _fetch(inner: Any, place: Place | None, ready: queue.Queue, stopped: threading.Event) -> None:
-    """The thread: batches, or what ended them, into `ready`. It holds no reference to the stream, which may be dropped."""
+    """The thread: batches, or what ended them, into `ready`, until it is stopped; then it ends what makes them. It holds no
+    reference to the stream, which may be dropped."""
     while not stopped.is_set():
         try:
             batch = next(inner)
@@ -117,3 +120,4 @@ def _fetch(inner: Any, place: Place | None, ready: queue.Queue, stopped: threadi
                 continue
         if item[1] is not None:
             return
+    inner.close()

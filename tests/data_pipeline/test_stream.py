@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -99,6 +100,23 @@ def test_workers_make_the_same_and_one_that_is_killed_is_named():
     with pytest.raises(ChildProcessError, match=rf"data worker \d \(process {pid}\) was ended by SIGKILL before"):
         taken(stream, 100)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_that_is_dropped_leaves_no_thread_and_no_worker(workers: int):
+    def running() -> set[object]:
+        threads = [thread for thread in threading.enumerate() if thread.name == "stage-data"]
+        return {*threads, *multiprocessing.active_children()}
+
+    before = running()
+    stream = Stream(dataset(), workers=workers)
+    next(stream)
+    assert running() - before
+    del stream
+    until = time.monotonic() + 20
+    while running() - before and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not running() - before
 
 
 @pytest.mark.parametrize("how", [0, None])
