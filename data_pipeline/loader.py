@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 
 from stage_jax.errors import InputError
 
-EPOCHS = 10_000  # endless in effect; a mix of datasets wants lengths
+EPOCHS = 10**9  # endless in effect, of a single record too; a mix of datasets wants lengths
 
 ORDERS, PICKS = 0, 1  # tell the random streams of a seed apart
 

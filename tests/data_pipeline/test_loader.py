@@ -113,6 +113,16 @@ def test_the_shares_of_all_processes_are_the_batches_of_one(processes: int):
     assert {len(share) for share in shares} == {len(whole)}
 
 
+def test_a_single_record_is_enough_for_a_long_run():
+    """Also beside others, and where a run goes on late."""
+    parts = [batches(numbers(count), 64) for count in (1, 1000)]
+    mixed = grain.MapDataset.mix(parts, weights=[0.5, 0.5])
+    for dataset in (parts[0], mixed):
+        stream = iter(dataset[2_000_000:].to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)))
+        assert next(stream).shape == (64, 2)
+        stream.close()
+
+
 def test_rows_that_cannot_be_shared_out():
     with pytest.raises(InputError, match="a batch of 6: found 4 processes, expected a number that divides it"):
         batches(numbers(13), 6, Share(0, 4))
