@@ -66,9 +66,12 @@ def test_grain_reads_them_shuffled_and_repeatably(folder):
 
 
 def test_splits_share_no_story(folder):
-    train, held_out = ({x["truth"] for x in open_records(folder, split)} for split in ("train", "validation"))
-    assert len(train) == 4 and len(held_out) == 2 and not train & held_out
-    assert {json.loads(t)["split"] for t in held_out} == {"validation"}
+    """Though their numbers are the same."""
+    train, held_out = ([json.loads(x["truth"]) for x in open_records(folder, split)] for split in ("train", "validation"))
+    assert {truth["split"] for truth in held_out} == {"validation"}
+    assert [truth["seed"] for truth in train] == [10, 11, 12, 13] and [truth["seed"] for truth in held_out] == [10, 11]
+    told = [json.dumps({name: truth[name] for name in ("characters", "places", "shots")}) for truth in (*train, *held_out)]
+    assert len(set(told)) == 6
 
 
 def test_without_clips_there_are_none(tmp_path):
