@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from ml_collections import ConfigDict
 
+from data_pipeline.toy_records import write_toy_records
 from stage_jax.cli.config_file import load_config
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import flat_params
@@ -44,3 +46,16 @@ def test_the_decoder_alone_is_trained_and_latents_stay_what_they_are(tmp_path: P
     assert load_config(f"{CONFIG}:tiny,all").frozen is None
     with pytest.raises(InputError, match=r"given: weights of another size: multipliers is \(1, 1\), config.model has"):
         make_task(load_config(f"{CONFIG}:tiny", [overrides[0], "--config.model=test"]))
+
+
+@pytest.mark.parametrize(("clips", "name", "words"), [
+    (False, "window", "window: found 5, expected at most the 0 frames of a clip in"),
+    (True, "frames", "frames: found 18, expected at most the 17 frames"),
+])  # fmt: skip
+def test_clips_that_are_too_short_are_told_before_the_first_step(tmp_path: Path, clips: bool, name: str, words: str):
+    write_toy_records(tmp_path / "toy", {"train": 1}, clips=clips, size=16)
+    config = ConfigDict(sizes.vae_config(tmp_path / "toy", 1))
+    if clips:
+        config.data[name] = 18
+    with pytest.raises(InputError, match=f"config.data.{words}"):
+        make_task(config).batches()

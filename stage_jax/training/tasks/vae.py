@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from data_pipeline.loader import batches, clip_windows, stills
 from data_pipeline.records import open_records
 from data_pipeline.stream import Stream
+from stage_jax.errors import InputError
 from stage_jax.models import zoo
 from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.vae import VAE
@@ -67,6 +68,10 @@ class VAETask:
     def _stream(self, split: str, seed: int) -> Stream:
         data, share = self.config.data, own_share(self.config)
         clips, frames = (open_records(Path(data.dir), split, (kind, "shots")) for kind in ("clips", "frames"))
+        wanted = {"window": data.clip_share > 0, "frames": self.start is None}  # those at the end of a training
+        for name in (name for name, is_wanted in wanted.items() if is_wanted and data[name] > clips.metadata["clip_frames"]):
+            expected = f"at most the {clips.metadata['clip_frames']} frames of a clip in {data.dir}"
+            raise InputError(f"config.data.{name}: found {data[name]}, expected {expected}")
         parts = [
             batches(clip_windows(clips, data.window, seed), data.clips, share),
             batches(stills(frames, seed + 1), data.stills, share),
