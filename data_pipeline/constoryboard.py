@@ -68,17 +68,18 @@ def open_constoryboard(folder: Path) -> BoardFile:
     for i, entry in enumerate(value["data"]):
         place = Place(str(path), f"data[{i}]")
         entry = _object(entry, place)
-        listed = _first(entry, LISTS)
-        if listed is None:
+        key = _key(entry, LISTS)
+        if key is None:
             known = {*CLIP, *TITLE, *CHOSEN, *REJECTED, *(key for keys in FIELDS.values() for key in keys)}
             clip = _first(entry, CLIP)
             name = f"clip {clip}" if clip is not None else f"data[{i}]"
             told.setdefault(name, (entry, []))[1].append((place, entry))
             unknown |= dict.fromkeys(key for key in entry if key not in known)
             continue
+        listed = entry[key]
         if not isinstance(listed, list) or not listed:
-            raise place.key(LISTS[0]).error(described(listed), "a list of shots")
-        places = [place.key(LISTS[0]).item(j) for j in range(len(listed))]
+            raise place.key(key).error(described(listed), "a list of shots")
+        places = [place.key(key).item(j) for j in range(len(listed))]
         told[f"data[{i}]"] = (entry, [(at, _object(shot, at)) for at, shot in zip(places, listed, strict=True)])
         unknown |= dict.fromkeys(name for name in entry if name not in {*LISTS, *TITLE})
         known = {*CHOSEN, *REJECTED, *(name for names in FIELDS.values() for name in names)}
@@ -157,22 +158,33 @@ def _object(value: Any, place: Place) -> Mapping[str, Any]:
     return value
 
 
+def _key(value: Mapping[str, Any], keys: Iterable[str]) -> str | None:
+    """The first of `keys` that is there and not null."""
+    return next((key for key in keys if value.get(key) is not None), None)
+
+
 def _first(value: Mapping[str, Any], keys: Iterable[str]) -> Any:
     """The value of the first of `keys` that is there and not null."""
-    return next((value[key] for key in keys if value.get(key) is not None), None)
+    key = _key(value, keys)
+    return None if key is None else value[key]
 
 
 def _field(value: Mapping[str, Any], name: str, place: Place, required: bool = True) -> Any:
-    found = _first(value, FIELDS[name])
-    if found is None and required:
-        raise place.error(f"no {name}", "one of the keys " + ", ".join(FIELDS[name]))
-    if found is not None and not isinstance(found, str):
-        raise place.key(name).error(described(found), "a string")
-    return found
+    key = _key(value, FIELDS[name])
+    if key is None:
+        if required:
+            raise place.error(f"no {name}", "one of the keys " + ", ".join(FIELDS[name]))
+        return None
+    if not isinstance(value[key], str):
+        raise place.key(key).error(described(value[key]), "a string")
+    return value[key]
 
 
 def _number(value: Mapping[str, Any], name: str, place: Place) -> float | None:
-    found = _first(value, FIELDS[name])
-    if found is not None and (isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1e6):
-        raise place.key(name).error(described(found), "a number above 0")
-    return None if found is None else float(found)
+    key = _key(value, FIELDS[name])
+    if key is None:
+        return None
+    found = value[key]
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1e6:
+        raise place.key(key).error(described(found), "a number above 0")
+    return float(found)

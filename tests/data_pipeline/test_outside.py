@@ -119,7 +119,9 @@ def test_what_is_held_out_hangs_on_names_alone(tmp_path: Path):
         ([{"shots": [{"start_frame": "a.png", "end_frame": "b.png"}]}], r"shots\[0\]: found no description"),
         ([{"shots": [{"description": "x", "start_frame": "../a.png", "end_frame": "b"}]}], "that stays in the story's folder"),
         ([{"shots": [{"description": "x", "start_frame": "a.png", "end_frame": "b"}], "duration": 1}], "a.png: not a picture"),
-        ([{"shots": [{"description": "x", "start_frame": 5, "end_frame": "b"}]}], "start: found the number 5"),
+        ([{"shots": [{"description": "x", "start_frame": 5, "end_frame": "b"}]}], r"\.start_frame: found the number 5"),
+        ([{"shot_list": 3}], r"data\[0\].shot_list: found the number 3, expected a list of shots"),
+        ([{"description": "x", "start": "there.png", "end": "there.png", "frame_num": "many"}], r"\.frame_num: found"),
     ],
 )
 def test_what_is_not_of_that_shape_is_told_in_one_line(
