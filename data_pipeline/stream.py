@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import grain
+import jax
 
 from data_pipeline.workers import Workers
 
@@ -72,8 +73,6 @@ class Stream:
 
 def onto(sharding: Any) -> Place:
     """Lays this process's rows of a batch onto its devices, as its part of global arrays of a `jax.sharding.Sharding`."""
-    import jax  # here, so that a worker does not load it
-
     return lambda batch: jax.tree.map(lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch)
 
 
