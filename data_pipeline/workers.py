@@ -63,15 +63,15 @@ class Workers:
         worker = self._workers[number]
         try:
             slot, body, sizes = worker.pipe.recv()
-            if slot is not None:
-                batch = pickle.loads(body, buffers=worker.slots[slot].read(sizes))
-                worker.pipe.send(slot)
-        except (EOFError, ConnectionError):
-            worker.process.join(ENDING)
-            who = f"data worker {number} (process {worker.process.pid})"
-            raise ChildProcessError(f"{who} {_how(worker.process.exitcode)} before its work was done") from None
+        except (EOFError, OSError):  # an OSError if it ended in the middle of a message
+            raise _ended(number, worker) from None
         if slot is None:
             raise pickle.loads(body)
+        batch = pickle.loads(body, buffers=worker.slots[slot].read(sizes))
+        try:
+            worker.pipe.send(slot)
+        except ConnectionError:
+            raise _ended(number, worker) from None
         self._next += 1
         return batch
 
@@ -90,6 +90,12 @@ def _end_all(workers: Sequence[_Worker]) -> None:
         worker.process.kill()  # it leaves nothing behind: its memory has no name
     for worker in workers:
         worker.process.join()
+
+
+def _ended(number: int, worker: _Worker) -> ChildProcessError:
+    worker.process.join(ENDING)
+    who = f"data worker {number} (process {worker.process.pid})"
+    return ChildProcessError(f"{who} {_how(worker.process.exitcode)} before its work was done")
 
 
 def _how(code: int | None) -> str:

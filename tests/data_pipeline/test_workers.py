@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +45,20 @@ def test_batches_of_any_shape_and_an_error_come_from_workers():
     with pytest.raises(InputError, match="story.json: found nothing") as error:
         next(workers)
     assert "In data worker 1:" in error.value.__notes__[0] and "in batch\n" in error.value.__notes__[0]
+    workers.close()
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_message_is_named():
+    """More words than the pipe holds, so that the message cannot be whole."""
+    workers = Workers(grain.MapDataset.range(1).map(lambda step: "x" * 10_000_000), 1, ahead=1)
+    ((process, pipe),) = ((worker.process, worker.pipe) for worker in workers._workers)
+    waiting, until = array.array("i", [0]), time.monotonic() + 60
+    while waiting[0] < 1000 and time.monotonic() < until:
+        time.sleep(0.01)
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+    process.kill()
+    with pytest.raises(ChildProcessError, match=rf"data worker 0 \(process {process.pid}\) was ended by SIGKILL before"):
+        next(workers)
     workers.close()
 
 
