@@ -200,7 +200,9 @@ class RecordSource:
         TFDS raise on a file that is cut short, damaged or another's."""
         try:
             yield
-        except (RuntimeError, ValueError) as error:
+        except (MemoryError, OSError):  # of the machine, not of the file
+            raise
+        except Exception as error:  # RuntimeError, ValueError and protobuf's own, which is neither
             shard = bisect.bisect_right(list(itertools.accumulate(self.info.shard_lengths)), index)
             reason = " ".join(str(error).split())[:120]
             raise InputError(

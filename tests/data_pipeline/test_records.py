@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import grain
 import numpy as np
 import pytest
+from array_record.python import array_record_module
 from tensorflow_datasets.core import file_adapters
 
 from data_pipeline import records
@@ -190,17 +191,22 @@ def without(features, names):
     return type(features)({name: feature for name, feature in features.items() if name not in names})
 
 
-@pytest.mark.parametrize("damage", ["half", "nothing", "missing", "middle"])
+@pytest.mark.parametrize("damage", ["half", "nothing", "missing", "middle", "another's"])
 def test_a_damaged_file_is_named_in_one_line(folder, tmp_path, damage):
     shutil.copytree(folder, tmp_path / "r")
     (file,) = (tmp_path / "r").glob("*train.array_record*")
     data = file.read_bytes()
-    if damage == "missing":
+    if damage in ("missing", "another's"):
         file.unlink()
+    if damage == "another's":
+        writer = array_record_module.ArrayRecordWriter(str(file), "group_size:1")
+        for _ in range(4):
+            writer.write(b"words")
+        writer.close()
     elif damage == "middle":
         at = len(data.rstrip(b"\0")) // 3
         file.write_bytes(data[:at] + b"\7" * 4000 + data[at + 4000 :])
-    else:
+    elif damage in ("half", "nothing"):
         file.write_bytes(data[: len(data) // 2] if damage == "half" else b"")
     with pytest.raises(InputError, match=r"record \d cannot be read \(.*\), expected a whole file") as caught:
         list(open_records(tmp_path / "r", "train"))
