@@ -84,11 +84,14 @@ class ImageTokens(OnDisk):
 def open_cache(folder: Path, made_by: Mapping[str, str], build: Build) -> dict[str, Any]:
     """The index of the cache in `folder`; where there is none, `build` first writes its arrays and returns its index.
 
-    made_by: hashes of the encoders' files by the part's name. InputError, with both hashes, if others made it.
+    Of processes that share the disk one builds, and the others wait for it. made_by: hashes of the encoders' files by the
+    part's name. InputError, with both hashes, if others made it.
     """
     if not folder.exists():
-        with files.atomic_folder(folder) as building:
-            (building / INDEX).write_text(json.dumps({**made_by, **build(building)}))
+        with files.locked(folder.parent.parent / f".{folder.name}.lock"):
+            if not folder.exists():
+                with files.atomic_folder(folder) as building:
+                    (building / INDEX).write_text(json.dumps({**made_by, **build(building)}))
     path = folder / INDEX
     try:
         index = json.loads(path.read_text())

@@ -184,7 +184,19 @@ class RecordSource:
             raise IndexError(f"{self!r}: found index {index}, expected 0 to {len(self) - 1}")
         with self._whole_files(operator.index(index)):
             record = self._read.deserialize_example_np(self._data[index])
+        self._check_lengths(operator.index(index), record)
         return {name: self._value(name, record) for name in self.fields}
+
+    def _check_lengths(self, index: int, record: dict[str, Any]) -> None:
+        """InputError for pictures that are not as many as the schema says: those of another size are read as other ones."""
+        if "shots" not in record:
+            return
+        counts = {"frames": 2 + self.metadata["interior"], "clips": self.metadata["clip_frames"]}
+        for name, count in counts.items():
+            expected = int(record["shots"]) * count
+            if name in record and len(record[name]) != expected:
+                found = f"found {len(record[name])} pictures in {name}"
+                raise InputError(f"{self.directory}: record {index} of {self.split}: {found}, expected {expected}")
 
     def _value(self, name: str, record: dict[str, Any]) -> Any:
         if name in TEXTS:

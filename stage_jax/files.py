@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
@@ -61,6 +62,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             _sync(file)
         temporary.chmod(0o777 & ~_umask())
         _swap(temporary, path)
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """While the block runs, other processes wait at theirs of the same path: a file that is there meanwhile."""
+    with open(path, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, or its process ends
+        try:
+            yield
+        finally:
+            Path(path).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -14,6 +16,7 @@ import pytest
 from flax import nnx
 
 from data_pipeline import latents
+from data_pipeline.cache import open_cache
 from data_pipeline.latents import open_latents
 from data_pipeline.records import Example, Shape, open_records, write_records
 from data_pipeline.toy_cinema import world
@@ -171,3 +174,17 @@ def test_what_fails_leaves_no_cache(kind: str, place: Path, tmp_path: Path, monk
     with pytest.raises((OSError, InputError), match="space|hold no clips"):
         open_latents(tmp_path / "toy", "train", kind, tmp_path / "model")
     assert not (tmp_path / "toy" / "latents").exists()
+
+
+def test_of_several_that_miss_a_cache_one_builds_it(tmp_path: Path):
+    builds = []
+
+    def build(folder: Path) -> dict[str, list]:
+        builds.append(folder)
+        time.sleep(0.5)  # the others come meanwhile
+        return {"stories": []}
+
+    with ThreadPoolExecutor(3) as pool:
+        opened = [pool.submit(open_cache, tmp_path / "latents" / "train", {"vae": "0"}, build) for _ in range(3)]
+        assert [one.result() for one in opened] == [{"vae": "0", "stories": []}] * 3
+    assert len(builds) == 1 and [path.name for path in tmp_path.iterdir()] == ["latents"]

@@ -235,6 +235,18 @@ def test_another_schema_is_refused(folder, tmp_path, field, message):
     assert str(tmp_path / "r") in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_records_of_another_size_are_no_other_pictures(folder, tmp_path):
+    """A schema of half the side: four times as many pictures, by the bytes."""
+    shutil.copytree(folder, tmp_path / "r")
+    for name, side in (("features.json", '"{}"'), ("metadata.json", ": {}")):
+        path = tmp_path / "r" / name
+        text = path.read_text()
+        assert side.format(64) in text
+        path.write_text(text.replace(side.format(64), side.format(32)))
+    with pytest.raises(InputError, match=r"record 0 of train: found \d+ pictures in frames, expected \d+"):
+        open_records(tmp_path / "r", "train")[0]
+
+
 def test_an_empty_split_is_neither_written_nor_read(folder, tmp_path):
     example = toy_example(world.random_story(0), clips=False)
     with pytest.raises(InputError, match=r"no example for split 'test', expected 1 or more"):
