@@ -146,21 +146,25 @@ def _until(date: str) -> float:
 
 @contextlib.contextmanager
 def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[http.client.HTTPConnection]:
-    """Closes the connection when the time is up: a socket's own timeout starts anew with every byte."""
+    """Connects, and closes the connection when the time is up: a socket's own timeout starts anew with every byte."""
     done = threading.Event()
     late = threading.Event()
+    opened: list[socket.socket] = []  # the connection lets go of its own once it knows that the server will close
 
     def watch() -> None:
         wait = seconds
         while not done.wait(wait):
             late.set()
             wait = 0.1  # until there is a socket to shut
-            with contextlib.suppress(OSError, AttributeError):
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+            for sock in opened:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
+        connection.connect()
+        opened.append(connection.sock)
         yield connection
     except (OSError, http.client.HTTPException, ValueError) as error:
         if not late.is_set():

@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -141,17 +142,21 @@ def test_slow_servers_are_left(tmp_path: Path) -> None:
     """Also those that send a byte now and then, for which a socket's own timeout never comes."""
     stop = threading.Event()
 
-    def drips(handler: Handler) -> None:
-        handler.wfile.write(OK + b"Content-Length: 1000\r\n\r\n")
-        while not stop.wait(0.05):
-            handler.wfile.write(b" ")
+    def drips(headers: bytes) -> Callable[[Handler], None]:
+        def reply(handler: Handler) -> None:
+            handler.wfile.write(OK + headers + b"\r\n")
+            while not stop.wait(0.05):
+                handler.wfile.write(b" ")
+
+        return reply
 
     def drips_headers(handler: Handler) -> None:
         handler.wfile.write(OK)
         while not stop.wait(0.05):
             handler.wfile.write(b"X: y\r\n")
 
-    for reply in (drips, drips_headers, lambda handler: stop.wait(5)):
+    lengths = b"Content-Length: 100\r\n", b"Connection: close\r\nContent-Length: 100\r\n", b"Connection: close\r\n"
+    for reply in (*map(drips, lengths), drips_headers, lambda handler: stop.wait(5)):
         began = time.monotonic()
         with serving(reply) as server, pytest.raises(NoAnswerError, match=r"no answer \(not within 0.4 s\)"):
             asker(server.url, tmp_path, seconds=0.4, attempts=1).ask(QUESTION, read)
