@@ -46,8 +46,9 @@ class Sampler:
         if frame.index % self._every:
             return None
         grey, before = frame.grey(), self._grey
-        bars, share = bars_of(grey), len(small) / len(grey)
-        crop, colour_crop = bars or Bars(), _scaled(bars or Bars(), share)
+        bars = bars_of(grey)
+        crop = bars or Bars()
+        colour_crop = _scaled(crop, len(small) / len(grey), small.shape[1] / grey.shape[1])
         inner, coloured = without_bars(grey, crop), without_bars(small, colour_crop)
         step = None
         if before is not None and before.shape == grey.shape:
@@ -117,5 +118,6 @@ def _widest(one: Bars, other: Bars) -> Bars:
     return Bars(*(max(getattr(one, side), getattr(other, side)) for side in ("top", "bottom", "left", "right")))
 
 
-def _scaled(bars: Bars, share: float) -> Bars:
-    return Bars(*(round(getattr(bars, side) * share) for side in ("top", "bottom", "left", "right")))
+def _scaled(bars: Bars, high: float, wide: float) -> Bars:
+    """high, wide: the sides over those of the picture, which differ where a stream changes its size."""
+    return Bars(round(bars.top * high), round(bars.bottom * high), round(bars.left * wide), round(bars.right * wide))

@@ -13,7 +13,9 @@ from PIL import Image
 
 from data_pipeline.ingest.bars import bars_of, narrowest
 from data_pipeline.ingest.camera import camera_of
+from data_pipeline.ingest.decode import FilmFrame
 from data_pipeline.ingest.film import ingest_film
+from data_pipeline.ingest.measure import Sampler
 from data_pipeline.ingest.shots import Bars, Camera, FilmShots
 from data_pipeline.toy_cinema.full import stories
 from data_pipeline.toy_cinema.full.films import film_frames
@@ -84,6 +86,15 @@ def test_bars_of_single_pictures() -> None:
     assert bars_of(picture) == Bars()  # dark at one side only
     assert bars_of(np.full((90, 160), 16, np.uint8)) is None
     assert narrowest(Bars(10, 10, 4, 4), Bars(12, 9, 0, 0)) == Bars(10, 9, 0, 0)
+
+
+def test_bars_where_a_stream_changes_its_size() -> None:
+    """The small pictures keep the form of the first frame, upright here; a wide one with bars at its sides follows."""
+    wide = np.full((360, 640, 3), 99, np.uint8)
+    wide[:, :200] = wide[:, -200:] = 0
+    frame = FilmFrame(0, 0.0, av.VideoFrame.from_ndarray(wide, format="rgb24"), 1, 24.0, Fraction(1))
+    sample = Sampler(24.0)(frame, frame.rgb((284, 160)))
+    assert sample.bars == Bars(0, 0, 200, 200) and (sample.cells == 99).all() and sample.colours.max() == 1
 
 
 @pytest.mark.parametrize("how", ["turned", "uneven", "odd"])
