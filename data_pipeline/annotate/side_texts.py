@@ -57,12 +57,12 @@ class Subtitles:
         stems = [PurePosixPath(told.film.shots[0].film).stem, told.film.folder.resolve().name]
         files = [self.path / f"{stem}.srt" for stem in stems] if self.path.is_dir() else [self.path]
         file = next((file for file in files if file.is_file()), None)
-        cues = [] if file is None else read_srt(file)
-        return told.with_shots([self._told(shot, spans(told.film), cues) for shot in told.shots])
-
-    def _told(self, told: Told, spans: dict[str, tuple[float, float]], cues: list[Cue]) -> Told:
-        said = [cue.text for cue in cues if _most(cue, spans) == told.record.name]
-        return told.said(str(self.path), True, **{self.says: " ".join(said)[:LONGEST_TEXT]})
+        when, said = spans(told.film), dict[str | None, list[str]]()
+        for cue in [] if file is None else read_srt(file):
+            said.setdefault(_most(cue, when), []).append(cue.text)
+        texts = [" ".join(said.get(shot.record.name, ()))[:LONGEST_TEXT] for shot in told.shots]
+        by = str(self.path)
+        return told.with_shots([s.said(by, True, **{self.says: text}) for s, text in zip(told.shots, texts, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,17 @@ def read_srt(path: Path) -> list[Cue]:
 
 
 def spans(film: FilmShots) -> dict[str, tuple[float, float]]:
-    """When each shot begins and ends, in seconds, by its name. Frames between two shots (of a dissolve) take as long as those
-    of the shot after them."""
+    """When each shot begins and ends, in seconds, by its name: as its start and end frame say, since a film's rate may vary; if
+    they do not, it goes on from the shot before."""
     found, time, frame = {}, 0.0, 0
     for shot in film.shots:
         each = shot.seconds / (shot.last_frame + 1 - shot.first_frame)
         start = time + (shot.first_frame - frame) * each
         time, frame = start + shot.seconds, shot.last_frame + 1
+        if shot.start_seconds is not None and shot.end_seconds is not None:
+            each = (shot.end_seconds - shot.start_seconds) / max(shot.end_frame - shot.start_frame, 1)
+            start = shot.start_seconds - (shot.start_frame - shot.first_frame) * each
+            time = shot.end_seconds + (frame - shot.end_frame) * each
         found[shot.name] = start, time
     return found
 

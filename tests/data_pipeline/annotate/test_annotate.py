@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from data_pipeline.annotate.model import ModelError, Question
 from data_pipeline.annotate.rewrite import Referential
 from data_pipeline.annotate.roles import read_roles
 from data_pipeline.annotate.side_table import read_side_table
-from data_pipeline.annotate.side_texts import Subtitles, Texts, read_srt
+from data_pipeline.annotate.side_texts import Subtitles, Texts, read_srt, spans
 from data_pipeline.film_folder import film_sources
+from data_pipeline.ingest.shots import FilmShots
 from data_pipeline.outside import write_sources
 from data_pipeline.records import open_records
 from stage_jax.cli.main import main
@@ -130,6 +132,16 @@ def test_texts_and_subtitles(tmp_path: Path) -> None:
         read_srt(tmp_path / "bunny.srt")
     with pytest.raises(InputError, match="none.srt: found nothing there"):
         Subtitles(tmp_path / "none.srt", "dialogue")
+
+
+def test_subtitles_follow_the_times_of_the_film(tmp_path: Path) -> None:
+    """Not its frames at an even rate: here the first shot's come at 12 a second, those of the others at 24."""
+    film = write_film(tmp_path / "bunny")
+    times = [(2 / 12, 45 / 12), (4 + 2 / 24, 4 + 45 / 24), (6 + 2 / 24, 6 + 45 / 24)]
+    records = [dataclasses.replace(s, start_seconds=a, end_seconds=b) for s, (a, b) in zip(film.shots, times, strict=True)]
+    found = spans(FilmShots(film.folder, tuple(records)))
+    assert list(found) == [shot.name for shot in film.shots]
+    np.testing.assert_allclose(list(found.values()), [(0, 4), (4, 6), (6, 8)], atol=1e-9)
 
 
 def test_a_model_says_what_is_missing(tmp_path: Path) -> None:
