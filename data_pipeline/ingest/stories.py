@@ -22,17 +22,20 @@ class Stories:
     def __init__(self) -> None:
         self.story, self._place, self._kept = 1, 0, 0
         self._looks: deque = deque(maxlen=BACK)
+        self._faded = False  # since the last kept shot: what a fade leads to may be a title that is not kept
 
     def name(self, shot: FoundShot, kept: bool) -> str:
         """The name of the next shot of the film, SC02_SH010; `story` is then the number of its story."""
         look = shot.measures.colours / max(shot.measures.samples, 1)
+        self._faded = self._faded or shot.transition == "fade"
         if kept and self._looks:
             strange = max(common_colours(look, other) for other in self._looks) < ALIKE
-            if strange or shot.transition == "fade" or self._kept == MOST:
+            if strange or self._faded or self._kept == MOST:
                 self.story, self._place, self._kept = self.story + 1, 0, 0
                 self._looks.clear()
         self._place += 1
         if kept:
+            self._faded = False
             self._kept += 1
             self._looks.append(look)
         return f"SC{self.story:02d}_SH{10 * self._place:03d}"

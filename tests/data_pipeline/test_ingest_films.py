@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_pipeline.ingest.analyse import FoundShot
 from data_pipeline.ingest.bars import bars_of, narrowest
 from data_pipeline.ingest.camera import camera_of
 from data_pipeline.ingest.decode import FilmFrame
 from data_pipeline.ingest.film import ingest_film
-from data_pipeline.ingest.measure import Sampler
+from data_pipeline.ingest.measure import Sampler, ShotMeasures
 from data_pipeline.ingest.shots import Bars, Camera, FilmShots
+from data_pipeline.ingest.stories import Stories
 from data_pipeline.toy_cinema.full import stories
 from data_pipeline.toy_cinema.full.films import film_frames
 from data_pipeline.toy_cinema.full.montage import DISSOLVE, FADE, Join, joined, spans
@@ -95,6 +97,22 @@ def test_bars_where_a_stream_changes_its_size() -> None:
     frame = FilmFrame(0, 0.0, av.VideoFrame.from_ndarray(wide, format="rgb24"), 1, 24.0, Fraction(1))
     sample = Sampler(24.0)(frame, frame.rgb((284, 160)))
     assert sample.bars == Bars(0, 0, 200, 200) and (sample.cells == 99).all() and sample.colours.max() == 1
+
+
+def test_stories_end_with_fades_other_colours_and_twelve_shots() -> None:
+    """A fade counts, too, where the shot that it leads to is not kept."""
+
+    def told(shots: list[tuple[int, str, bool]]) -> list[str]:
+        found = []
+        for colour, transition, kept in shots:
+            measures = ShotMeasures(samples=1, colours=np.eye(64, dtype=np.float32)[colour])
+            found.append(stories_of.name(FoundShot(0, 23, 0, 23, 1.0, transition, 24.0, measures), kept))
+        return found
+
+    stories_of = Stories()
+    assert told([(0, "", True), (0, "cut", True), (1, "cut", True)]) == ["SC01_SH010", "SC01_SH020", "SC02_SH010"]
+    assert told([(1, "fade", True), (1, "fade", False), (1, "cut", True)]) == ["SC03_SH010", "SC03_SH020", "SC04_SH010"]
+    assert told([(1, "cut", True)] * 12)[-2:] == ["SC04_SH120", "SC05_SH010"]
 
 
 @pytest.mark.parametrize("how", ["turned", "uneven", "odd"])
