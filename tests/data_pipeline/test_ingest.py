@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from data_pipeline.ingest.film import ingest_film
+from data_pipeline.ingest.films import ingest_films
 from data_pipeline.ingest.shots import Bars, FilmShots, ShotRecord, read_shots
 from stage_jax import files
 from stage_jax.cli.main import main
@@ -151,6 +154,34 @@ def test_many_films_and_one_that_is_none(tmp_path: Path, capsys: pytest.CaptureF
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
     assert main(["data", "ingest", films[0], str(tmp_path / "A.mkv"), "--out", str(tmp_path / "out")]) == 2
     assert "expected films of different names" in capsys.readouterr().err
+
+
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from data_pipeline.ingest.films import ingest_films
+*films, out = map(Path, sys.argv[1:])
+for after in (3, 43, 60, 5, 44):
+    if not (child := os.fork()):
+        steps = itertools.count()
+        ingest_films(films, out, lambda *_: next(steps) < after or os.kill(os.getpid(), signal.SIGKILL))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+"""
+
+
+def test_five_kills_leave_the_same_bytes(tmp_path: Path) -> None:
+    """Among the frames and the pictures of the first film of 48 steps, then, when that is done, of the second."""
+    films = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    for film, colour in zip(films, [(0, 90, 0), (90, 0, 0)], strict=True):
+        make_film(film, [(colour, 20), ((0, 0, 200), 20)])
+    one, other = tmp_path / "one", tmp_path / "other"
+    ingest_films(films, one)
+    subprocess.run([sys.executable, "-c", KILLED, *map(str, films), str(other)], check=True)
+    assert [name.split(".")[1:][:1] for name in names(other)] == [["b"], []]  # what the last kill left, and the first film
+    ingest_films(films, other)
+    files = [{path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()} for out in (one, other)]
+    assert files[0] == files[1] and len(files[0]) == 2 * (8 + 2)
 
 
 def spoiled(kind: str, folder: Path) -> Path:
