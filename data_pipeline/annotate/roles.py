@@ -54,13 +54,18 @@ class Roles:
 
 
 def read_roles(path: Path) -> Roles:
-    """Reads a file of roles. InputError, naming the place, for what is none, and for a shot whose characters it lacks."""
+    """Reads a file of roles. InputError, naming the place, for what is none, for a shot that is in it twice, and for one whose
+    characters it lacks."""
     roles = build(Roles, read_json(path, "roles"), Place(str(path)))
     ids = [character.id for character in roles.characters]
     for i, character in enumerate(roles.characters):
         for j, reference in enumerate(character.references):
             check_path(reference, Place(str(path), f"characters[{i}].references[{j}]"))
+    named: set[PurePosixPath] = set()
     for i, entry in enumerate(roles.shots):
+        if (shot := PurePosixPath(entry.shot)) in named:
+            raise Place(str(path), f"shots[{i}].shot").error(f"{described(entry.shot)} again", "an entry for each shot")
+        named.add(shot)
         for j, who in enumerate(entry.characters):
             if who not in ids:
                 place = Place(str(path), f"shots[{i}].characters[{j}]")

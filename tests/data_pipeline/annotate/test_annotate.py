@@ -320,6 +320,14 @@ def test_roles(tmp_path: Path) -> None:
         read_roles(path)
 
 
+def test_roles_name_a_shot_once(tmp_path: Path) -> None:
+    entries = [{"shot": "SC01_SH010", "characters": [who]} for who in ("anna", "ben")]
+    people = [{"id": who, "name": who} for who in ("anna", "ben")]
+    (tmp_path / "roles.json").write_text(json.dumps({"characters": people, "shots": entries}))
+    with pytest.raises(InputError, match=r'shots\[1\].shot: found the string "SC01_SH010" again, expected an entry for each'):
+        read_roles(tmp_path / "roles.json")
+
+
 def test_roles_become_records(tmp_path: Path) -> None:
     """References and masks beside the frames: as many of each character as of the one with the fewest, fitted to the size."""
     folder = tmp_path / "bunny"
