@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -67,9 +68,12 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
 def _limit(text: str) -> tuple[str, float]:
     name, _, number = text.partition("=")
     try:
-        return name, float(number)
+        limit = float(number)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a score and a number, such as aesthetic=4.5") from None
+        limit = math.nan
+    if math.isnan(limit):  # nothing is below or above it
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a score and a number, such as aesthetic=4.5")
+    return name, limit
 
 
 def asked_of(args: argparse.Namespace) -> Asked:

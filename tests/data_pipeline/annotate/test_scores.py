@@ -19,6 +19,7 @@ from data_pipeline.annotate.scores import Filtered, Scored
 from data_pipeline.annotate.told import untold
 from data_pipeline.film_folder import film_sources
 from data_pipeline.ingest.shots import write_shots
+from stage_jax.cli.main import main
 from stage_jax.errors import InputError
 from stage_jax.models.clip import CLIP, CLIPConfig
 from stage_jax.models.clip_pictures import clip_pictures
@@ -120,3 +121,9 @@ def test_limits_leave_shots_out(tmp_path: Path) -> None:
 def test_what_does_not_go_together(asked: Callable[[Path], Asked], expected: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=expected):
         open_parts(asked(tmp_path), tmp_path)
+
+
+def test_a_limit_is_a_number(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for text in ("aesthetic", "aesthetic=high", "aesthetic=nan"):
+        assert main(["data", "annotate", str(tmp_path), "--least", text]) == 2
+        assert f"found '{text}', expected a score and a number" in capsys.readouterr().err
