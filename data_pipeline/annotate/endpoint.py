@@ -29,7 +29,7 @@ from stage_jax.story.schema import shortened
 MOST_BYTES = 1 << 20  # of one response; a caption takes a few thousand
 LONGEST_WAIT = 120.0  # seconds that a Retry-After may ask for
 AGAIN = (408, 409, 425, 429)  # besides 5xx: what another try may answer otherwise
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")  # of a character in JSON
+_ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/]))')  # of a character in JSON that a key may have
 Format = Literal["json_schema", "json_object", "text"]
 
 
@@ -46,13 +46,13 @@ class Endpoint:
     answers: Format = "json_schema"
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
-            raise InputError(f"{shortened(self.url)}: expected an endpoint such as https://HOST/v1, without a user or a query")
         try:
+            parts = urlsplit(self.url)
             parts.port  # noqa: B018 it is checked when it is read
         except ValueError:
-            raise InputError(f"{shortened(self.url)}: found a port that is none, expected https://HOST:8000/v1") from None
+            raise InputError(f"{shortened(self.url)}: found no host or port in it, expected https://HOST:8000/v1") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+            raise InputError(f"{shortened(self.url)}: expected an endpoint such as https://HOST/v1, without a user or a query")
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class Endpoint:
             retry = status in AGAIN or status >= 500
             raise ModelError(f"HTTP {status}{self._reason(body)}", retry=retry, wait=seconds_to_wait(said))
         content = _content(body)
-        if self.key and any(self.key in text for text in (content, _ESCAPE.sub(lambda found: chr(int(found[1], 16)), content))):
+        if self.key and any(self.key in text for text in (content, _ESCAPE.sub(_unescaped, content))):
             raise ModelError("an answer with the key in it", retry=False)
         return content
 
@@ -123,6 +123,10 @@ def read_key(variable: str) -> str:
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise InputError(f"environment variable {variable}: found characters that no key has, expected the endpoint's key")
     return key
+
+
+def _unescaped(found: re.Match) -> str:
+    return chr(int(found[1], 16)) if found[1] else found[2]
 
 
 def data_url(picture: bytes) -> str:

@@ -138,6 +138,12 @@ def test_the_key_is_nowhere(reply: object, tmp_path: Path, capfd: pytest.Capture
     assert "sk-123" not in told and list(tmp_path.iterdir()) == []
 
 
+def test_a_key_that_json_may_spell_otherwise(tmp_path: Path) -> None:
+    reply = says('{"caption": "sk-1\\/\\u0032", "size": "full"}')
+    with serving(reply) as server, pytest.raises(NoAnswerError, match="key in it"):
+        asker(server.url, tmp_path, "sk-1/2").ask(QUESTION, read)
+
+
 def test_slow_servers_are_left(tmp_path: Path) -> None:
     """Also those that send a byte now and then, for which a socket's own timeout never comes."""
     stop = threading.Event()
@@ -195,7 +201,7 @@ def test_a_dead_endpoint_is_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://h/v1", "http:///v1", "https://u:p@h/v1", "https://h/v1?key=1", "https://h:99999/v1", "h"]
+    "url", ["ftp://h/v1", "http:///v1", "https://u:p@h/v1", "https://h/v1?key=1", "https://h:99999/v1", "h", "http://[::1/v1"]
 )
 def test_wrong_addresses(url: str) -> None:
     with pytest.raises(InputError, match="expected"):
