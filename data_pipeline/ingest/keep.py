@@ -33,7 +33,7 @@ class Keep:
             name=name,
             first_frame=shot.first,
             last_frame=shot.last,
-            seconds=round((shot.last + 1 - shot.first) / shot.rate, 4),
+            seconds=round(_seconds(shot), 4),
             start_frame=None if reason else start,
             end_frame=None if reason else end,
             interior_frames=() if reason else inside,
@@ -56,3 +56,9 @@ class Keep:
             return "nearly black"
         same = self._seen.same(self._count, shot.measures.signatures())
         return "" if same is None else f"the same as shot {same}"
+
+
+def _seconds(shot: FoundShot) -> float:
+    """How long a shot is shown: by the times of its clear frames, and those that are mixed at the same rate."""
+    frames, clear = shot.last + 1 - shot.first, shot.clear_last + 1 - shot.clear_first
+    return frames * shot.seconds / clear if clear > 0 else frames / shot.rate

@@ -16,6 +16,7 @@ from data_pipeline.ingest.bars import bars_of, narrowest
 from data_pipeline.ingest.camera import camera_of
 from data_pipeline.ingest.decode import FilmFrame
 from data_pipeline.ingest.film import ingest_film
+from data_pipeline.ingest.keep import Keep
 from data_pipeline.ingest.measure import Sampler, ShotMeasures
 from data_pipeline.ingest.shots import Bars, Camera, FilmShots
 from data_pipeline.ingest.stories import Stories
@@ -115,9 +116,16 @@ def test_stories_end_with_fades_other_colours_and_twelve_shots() -> None:
     assert told([(1, "cut", True)] * 12)[-2:] == ["SC04_SH120", "SC05_SH010"]
 
 
+def test_seconds_are_those_of_the_film() -> None:
+    """Not its frames at the mean rate, here 12; mixed frames take as long as the others, alone they go by that rate."""
+    shots = [(0, 29, 0, 29, 5.0), (0, 29, 10, 19, 2.0), (0, 5, 4, 3, 0.0)]
+    found = [Keep("a").record(FoundShot(*shot, "", 12.0, ShotMeasures())) for shot in shots]
+    assert [record.seconds for record in found] == [5.0, 6.0, 0.5]
+
+
 @pytest.mark.parametrize("how", ["turned", "uneven", "odd"])
 def test_other_forms_of_film(how: str, tmp_path: Path) -> None:
-    """Pictures are written upright; seconds are those of the film; odd sizes stay."""
+    """Pictures are written upright; odd sizes stay."""
     size = (91, 161) if how == "odd" else (HEIGHT, WIDTH)
     clips = joined(shots(2, 14, size), [14, 14], [Join()])
     if how == "turned":
