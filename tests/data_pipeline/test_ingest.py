@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -154,6 +155,29 @@ def test_many_films_and_one_that_is_none(tmp_path: Path, capsys: pytest.CaptureF
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
     assert main(["data", "ingest", films[0], str(tmp_path / "A.mkv"), "--out", str(tmp_path / "out")]) == 2
     assert "expected films of different names" in capsys.readouterr().err
+
+
+def test_transitions_by_weights_that_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the network something that marks the last frame of a shot as it does; an ingest by weights is another one."""
+    from flax import nnx  # not above: Beam's environment, which takes `make_film` from here, is without JAX
+
+    from stage_jax.models.transnet import TransNet, TransNetConfig
+
+    make_film(tmp_path / "a.mp4", [((200, 0, 0), 20), ((0, 0, 200), 60), ((0, 200, 0), 20)])
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    model = nnx.eval_shape(lambda: TransNet(TransNetConfig(), nnx.Rngs(0)))
+
+    def sees(_: object, frames: np.ndarray) -> np.ndarray:
+        changes = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3)) > 50
+        return np.append(changes, False).astype(np.float32)
+
+    monkeypatch.setattr("data_pipeline.ingest.neural.neural_network", lambda _: model)
+    monkeypatch.setattr("data_pipeline.ingest.neural._probabilities", sees)
+    plain = ingest(tmp_path / "a.mp4", tmp_path / "out")
+    by_weights = ingest_film(tmp_path / "a.mp4", tmp_path / "out", transnet=tmp_path / "weights.pth").shots
+    assert [(r.first_frame, r.last_frame) for r in by_weights] == [(0, 19), (20, 79), (80, 99)]
+    assert [r.first_frame for r in plain] == [0, 20, 80] and [r.transition for r in by_weights] == ["", "cut", "cut"]
+    assert json.loads((tmp_path / "out" / "film.json").read_text())["transnet"] == hashlib.sha256(b"weights" * 2).hexdigest()
 
 
 KILLED = """
