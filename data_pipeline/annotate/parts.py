@@ -91,8 +91,10 @@ def _scorers(asked: Asked) -> list[Scorer]:
     if asked.aesthetic is not None:
         if asked.clip is None:
             raise InputError(f"{asked.aesthetic}: found no model folder, expected that of the CLIP that it belongs to")
-        from data_pipeline.annotate.aesthetic import Aesthetic  # the only part that needs JAX
-
+        try:
+            from data_pipeline.annotate.aesthetic import Aesthetic  # the only part that needs JAX
+        except ModuleNotFoundError as error:  # in Beam's environment
+            raise InputError(f"{asked.aesthetic}: cannot be run ({error}), expected an environment with JAX") from None
         scorers.append(Aesthetic(asked.aesthetic, asked.clip))
     if asked.watermark is not None:
         scorers.append(Watermark(asked.watermark))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def test_limits_leave_shots_out(tmp_path: Path) -> None:
 def test_what_does_not_go_together(asked: Callable[[Path], Asked], expected: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=expected):
         open_parts(asked(tmp_path), tmp_path)
+
+
+def test_where_there_is_no_jax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "data_pipeline.annotate.aesthetic", None)
+    with pytest.raises(InputError, match=r"h: cannot be run \(.*\), expected an environment with JAX"):
+        open_parts(Asked(aesthetic=tmp_path / "h", clip=tmp_path), tmp_path)
 
 
 def test_a_limit_is_a_number(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
