@@ -68,6 +68,7 @@ class FilmFn(beam.DoFn):
         if self.parts is not None:
             problems = sum(bool(shot.problems) for shot in annotate_film(folder, self.parts, self.alone).shots)
             if not is_local(place):
+                _remove(FileSystems.join(place, STORY))  # a worker that is killed leaves no story of other annotations
                 _send(folder, place, [ANNOTATIONS, STORY])
         shots = read_shots(folder)
         return {"shots": len(shots.shots), "kept": len(shots.kept), "problems": problems}
@@ -175,6 +176,11 @@ def _matching(film: str) -> list[str]:
     if not found:
         raise InputError(f"{film}: found no such file, expected a film or a pattern of films")
     return found
+
+
+def _remove(place: str) -> None:
+    if FileSystems.exists(place):
+        FileSystems.delete([place])
 
 
 def _listed(pattern: str) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from data_pipeline.annotate.asking import Asker
 from data_pipeline.annotate.captioner import Captioner
@@ -12,7 +12,7 @@ from data_pipeline.annotate.detectors import Faces, Watermark
 from data_pipeline.annotate.endpoint import Endpoint, Format, read_key
 from data_pipeline.annotate.local_model import LocalModel
 from data_pipeline.annotate.rewrite import Referential
-from data_pipeline.annotate.roles import read_roles
+from data_pipeline.annotate.roles import Roles, read_roles
 from data_pipeline.annotate.scores import Filtered, Scored, Scorer
 from data_pipeline.annotate.side_table import SideTable, read_side_table
 from data_pipeline.annotate.side_texts import Subtitles, Texts
@@ -78,6 +78,15 @@ def open_parts(asked: Asked, kept: Path) -> list[Annotator]:
 
 def tables(parts: Sequence[Annotator]) -> list[SideTable]:
     return [part for part in parts if isinstance(part, SideTable)]
+
+
+def rows_of(parts: Sequence[Annotator]) -> Iterator[tuple[str, Mapping[PurePosixPath, str]]]:
+    """Of every side file with a row a shot: the file, and the rows' words for their shots by what they name."""
+    for part in parts:
+        if isinstance(part, SideTable):
+            yield str(part.path), {name: place.path for name, (place, _) in part.rows.items()}
+        elif isinstance(part, Roles):
+            yield part.file, {PurePosixPath(entry.shot): entry.shot for entry in part.shots}
 
 
 def _captions(path: Path) -> Annotator:

@@ -47,7 +47,6 @@ class FilmFrame:
         height, width = (size or self.size)[:: -1 if self.turns % 2 else 1]
         return self._reformatted(width, height, "rgb24")
 
-
     def grey(self) -> UInt8[np.ndarray, "height width"]:
         """The brightness of the picture upright, at its own size."""
         height, width = self.size[:: -1 if self.turns % 2 else 1]

@@ -66,9 +66,10 @@ def _write_pictures(
             taken = (shot.start_frame, *shot.interior_frames, shot.end_frame)
             for index, which in zip(taken, picture_names(len(shot.interior_frames)), strict=True):
                 wanted.setdefault(index, []).append((shot, which))
-    done, total = 0, sum(map(len, wanted.values()))
+    done, read, total = 0, 0, sum(map(len, wanted.values()))
     frames = film_frames(film) if wanted else ()
     for frame in frames:
+        read = frame.index + 1
         if frame.index in wanted:
             times[frame.index] = round(frame.seconds, 6)
         for shot, which in wanted.get(frame.index, ()):
@@ -79,7 +80,7 @@ def _write_pictures(
         if done == total:
             break
     if done < total:
-        raise InputError(f"{film}: found {frame.index + 1} frames when it was read again, expected the same as before")
+        raise InputError(f"{film}: found {read} frames when it was read again, expected the same as before")
     return [replace(shot, start_seconds=times[shot.start_frame], end_seconds=times[shot.end_frame]) for shot in shots]
 
 

@@ -67,5 +67,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-
     main(Path(sys.argv[1]))

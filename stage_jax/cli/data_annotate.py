@@ -91,7 +91,7 @@ def asked_of(args: argparse.Namespace) -> Asked:
 def run(args: argparse.Namespace, unknown: list[str]) -> int:
     refuse(unknown)
     from data_pipeline.annotate.film import annotate_film
-    from data_pipeline.annotate.parts import open_parts, tables
+    from data_pipeline.annotate.parts import open_parts, rows_of, tables
     from data_pipeline.annotate.side_table import names_of
     from data_pipeline.ingest.shots import film_folders
     from stage_jax.errors import InputError
@@ -120,9 +120,9 @@ def run(args: argparse.Namespace, unknown: list[str]) -> int:
             dropped = sum(bool(shot.dropped) for shot in told.shots)
             print(f"{film}: {captions} of {len(told.shots)} shots have a caption, {dropped} are left out")
             progress.step("films", number, len(films))
-        for table in tables(parts):
-            strange = [place.path for name, (place, _) in table.rows.items() if name not in names]
+        for file, rows in rows_of(parts):
+            strange = [told for name, told in rows.items() if name not in names]
             if strange:
-                progress.say(f"{table.path}: of {len(table.rows):,} rows these name no shot here: {listed_once(strange)}")
-            failed += len(strange) == len(table.rows)
+                progress.say(f"{file}: of {len(rows):,} rows these name no shot here: {listed_once(strange)}")
+                failed += len(strange) == len(rows)
     return INCOMPLETE if failed else 0

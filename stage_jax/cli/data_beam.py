@@ -35,6 +35,8 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
 
 
 def run_ingest(args: argparse.Namespace, unknown: list[str]) -> int:
+    if any(flag.split("=")[0] == "--transnet" for flag in unknown):
+        raise InputError("--transnet: found under Beam, expected with `stage data ingest` alone: Beam's environment has no JAX")
     told = _beam().ingest_films(args.films, args.out, unknown, asked_of(args) if args.annotate else None, args.kept)
     for film in told:
         kept = f"{film['kept']} of {film['shots']} shots kept, {film['problems']} with problems"

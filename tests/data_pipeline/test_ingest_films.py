@@ -158,7 +158,7 @@ def test_cameras_by_what_the_picture_does() -> None:
 
 @pytest.mark.slow
 def test_cameras_of_toy_films(tmp_path: Path) -> None:
-    """A story's moves at 640 x 360, of which at least nine in ten are told."""
+    """A story's moves at 640 x 360, of which at least nineteen in twenty are told."""
     told = []
     for seed in (100, 101, 102):
         story = stories.random_story(seed)
@@ -166,4 +166,4 @@ def test_cameras_of_toy_films(tmp_path: Path) -> None:
         (tmp_path / str(seed)).mkdir()
         film = ingest(tmp_path / str(seed), (frame for clip in clips for frame in clip))
         told += [(shot.camera.words, truth.camera) for shot, truth in zip(film.shots, story.shots, strict=True)]
-    assert np.mean([one == other for one, other in told]) >= 0.9
+    assert np.mean([one == other for one, other in told]) >= 0.95

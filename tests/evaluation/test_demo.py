@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from tests.evaluation.oracles import bare, patch_codec, screenplay
 class Known(PairSampler):
     """Draws the true pairs, of some seeds with the first shot's pair in every shot but dark."""
 
-    def __call__(self, captions, memory, seeds, tokens=None):
+    settings: ClassVar = {}
+
+    def __call__(self, captions, memory, seeds, tokens=None, known=None):
         shot = self.count % len(self.pairs)
         latents = self.pairs[shot] * (self.count < len(self.pairs))
         object.__setattr__(self, "count", self.count + 1)
@@ -30,7 +33,7 @@ def test_shares_by_seed_and_over_all(tmp_path):
     path, codec = screenplay(tmp_path), patch_codec()
     toy = toy_from_story(read_story(path))
     pairs = np.stack([np.asarray(codec.encode_stills(pair)) for pair in true_pairs(toy)])
-    models = bare(Models, codec=codec, step2=SimpleNamespace(sampling={"size": (64, 64)}, recipe=TINY))
+    models = bare(Models, hashes={}, codec=codec, step2=SimpleNamespace(sampling={"size": (64, 64)}, recipe=TINY))
     figures, boards = demo_figures(models, bare(Known, pairs=pairs, count=0), path, [3, 4])
     found = {f.name: f for f in figures}
     np.testing.assert_array_equal(boards[0].shots[1].pair.end, true_pairs(toy)[1, 1])
