@@ -284,6 +284,10 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: py
     (tmp_path / "t.csv").write_text("shot,caption\nSC09_SH010,x\n")
     assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--captions", str(tmp_path / "t.csv")]) == 1
     assert "t.csv: of 1 rows these name no shot here: row 1\n" in capsys.readouterr().err
+    roles = {"characters": [{"id": "a", "name": "A"}], "shots": [{"shot": "SC09_SH010", "characters": ["a"]}]}
+    (tmp_path / "roles.json").write_text(json.dumps(roles))
+    assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--roles", str(tmp_path / "roles.json")]) == 1
+    assert "roles.json: of 1 rows these name no shot here: SC09_SH010\n" in capsys.readouterr().err
     assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--referential"]) == 2
     assert main(["data", "annotate", str(tmp_path / "films" / "a"), "--endpoint", "http://h/v1"]) == 2
 
