@@ -1,4 +1,4 @@
-"""Measures ingest on toy films whose shots are known: python tools/measure_ingest.py WORKDIR [KIND ...]
+"""Measures ingest on toy films whose shots are known: python tools/measure_ingest.py WORKDIR [KIND ...] [--seed N]
 
 Makes a film of each kind (h264, PyAV) in WORKDIR unless it is there, ingests it and prints a line of a table: cuts found,
 F1 within one frame for cuts and within the mixed frames for others, camera moves told rightly. `speed` compares with
@@ -8,6 +8,7 @@ five times.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import os
@@ -90,11 +91,12 @@ def barred(clip: Frames, bars: tuple[int, int]) -> Frames:
         yield inside
 
 
-def make(kind: str, path: Path) -> dict:
+def make(kind: str, path: Path, seed: int) -> dict:
     """The film, and its truth: spans and joins of its shots, their cameras and bars."""
-    rng = np.random.default_rng(sum(map(ord, kind)))
+    rng = np.random.default_rng(sum(map(ord, kind)) + seed)
     long = kind in ("dissolves", "fades")
-    seeds = {"cuts": range(100, 106), "dissolves": range(120, 122), "fades": range(130, 132)}.get(kind, range(140, 142))
+    first, count = {"cuts": (100, 6), "dissolves": (120, 2), "fades": (130, 2)}.get(kind, (140, 2))
+    seeds = range(first + seed, first + seed + count)
     size = (361, 641) if kind == "odd" else (HEIGHT, WIDTH)
     clips, lengths, cameras = toy_shots(seeds, rng, (80, 110) if long else (30, 60), size)
     joins, bars = [Join()] * (len(lengths) - 1), [(0, 0)] * len(lengths)
@@ -157,13 +159,14 @@ def table_line(kind: str, truth: dict, shots: list[ShotRecord], seconds: float, 
     return f"| {' | '.join(cells)} | {frames / seconds:.0f} |"
 
 
-def measure(kind: str, work: Path) -> str:
-    film, told = work / f"{kind}.mp4", work / f"{kind}.json"
+def measure(kind: str, work: Path, seed: int) -> str:
+    name = f"{kind}_{seed}" if seed else kind
+    film, told = work / f"{name}.mp4", work / f"{name}.json"
     if not (film.exists() and told.exists()):
-        told.write_text(json.dumps(make_many(film, 10_000) if kind == "many" else make(kind, film)))
+        told.write_text(json.dumps(make_many(film, 10_000) if kind == "many" else make(kind, film, seed)))
     truth, began = json.loads(told.read_text()), time.process_time()
-    shutil.rmtree(work / kind, ignore_errors=True)
-    shots = list(ingest_film(film, work / kind).shots)
+    shutil.rmtree(work / name, ignore_errors=True)
+    shots = list(ingest_film(film, work / name).shots)
     return table_line(kind, truth, shots, time.process_time() - began, shots[-1].last_frame + 1)
 
 
@@ -192,7 +195,7 @@ def memory(work: Path) -> str:
             some = [frame for clip in clips for frame in clip][: 60 * FPS // 2]
             write(film, itertools.islice(itertools.cycle(some), 60 * FPS * minutes))
         shutil.rmtree(work / "memory", ignore_errors=True)
-        program = [sys.executable, __file__, str(work), "one", str(film), str(work / "memory")]
+        program = [sys.executable, __file__, str(work), "--one", str(film), str(work / "memory")]
         peaks.append(int(subprocess.run(program, check=True, capture_output=True, text=True).stdout))
     return f"1 minute {peaks[0] / 1024:.1f} MiB, 10 minutes {peaks[1] / 1024:.1f} MiB, ratio {peaks[1] / peaks[0]:.3f}"
 
@@ -221,18 +224,30 @@ def killed(films: list[Path], work: Path) -> str:
 
 
 KINDS = ("cuts", "dissolves", "fades", "whips", "flashes", "letterbox", "variable", "rotated", "odd", "many")
+BESIDE = ("memory", "killed", "speed")
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description="Measures ingest on toy films whose shots are known.")
+    made.add_argument("work", metavar="WORKDIR", type=Path, help="for the films and what is made of them")
+    made.add_argument("kinds", metavar="KIND", nargs="*", default=KINDS, help=f"{', '.join((*KINDS, *BESIDE))} (the first ten)")
+    made.add_argument("--seed", metavar="N", type=int, default=0, help="of the stories: other films of the kinds (0)")
+    made.add_argument("--one", metavar=("FILM", "DIR"), nargs=2, type=Path, help="ingest this film, print the peak of memory")
+    return made
 
 
 def main() -> None:
-    work, *kinds = sys.argv[1:]
-    work = Path(work)
+    args = parser().parse_args()
+    if unknown := [kind for kind in args.kinds if kind not in (*KINDS, *BESIDE)]:
+        parser().error(f"found {unknown[0]!r}, expected of {', '.join((*KINDS, *BESIDE))}")
+    work = args.work
     work.mkdir(parents=True, exist_ok=True)
-    if kinds[:1] == ["one"]:
-        ingest_film(Path(kinds[1]), Path(kinds[2]))
+    if args.one:
+        ingest_film(*args.one)
         # Not getrusage's ru_maxrss, which begins with what the parent held.
         print(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
         return
-    for kind in kinds or KINDS:
+    for kind in args.kinds:
         if kind == "speed":
             print(speed(work / "whips.mp4", work), flush=True)
         elif kind == "memory":
@@ -240,7 +255,7 @@ def main() -> None:
         elif kind == "killed":
             print(killed([work / "whips.mp4", work / "flashes.mp4"], work), flush=True)
         else:
-            print(measure(kind, work), flush=True)
+            print(measure(kind, work, args.seed), flush=True)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,7 @@ def _shot(
         labels = ("rejected start", "rejected end")
         pictures = [_figure(p, f"{name}, {label}", label) for p, label in zip(pair, labels, strict=True)]
         rows.append(element("div", *pictures, element("p", why, class_="why"), class_="strip rejected"))
-    attributes = [shot.size, shot.angle, shot.movement, f"{shot.seconds:g} s", ", ".join(shot.characters), scene.heading]
+    attributes = [shot.size, shot.angle, shot.movement, f"{shot.seconds:.3g} s", ", ".join(shot.characters), scene.heading]
     return element(
         "article",
         element("header", element("h3", name)),
