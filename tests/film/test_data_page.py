@@ -89,7 +89,8 @@ def test_records_that_know_nothing_but_frames_are_shown(tmp_path):
     ({"truth": "{"}, "found text that is no JSON"),
     ({"preferences": "[3]"}, "preferences: found something else"),
     ({"preferences": '[{"shot": 0, "why": ""}]'}, "found 0 rejected frames, expected 2 of each of the 1"),
-    ({"shots": 2}, "found 4 frames of 2 shots for a story of 1"),
+    ({"shots": 2, "frames": np.zeros((8, 16, 16, 3), np.uint8)}, "found 8 frames of 2 shots for a story of 1"),
+    ({"shots": 2}, "found 4 pictures in frames, expected 8"),
 ])  # fmt: skip
 def test_broken_records_end_in_one_line(tmp_path, capsys, fields, message):
     write_records(tmp_path / "r", {"train": [record(hostile(), **fields)]}, Shape(16, 16, 2, 0), {})
