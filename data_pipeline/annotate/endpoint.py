@@ -171,7 +171,7 @@ def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterato
         opened.append(connection.sock)
         yield connection
     except (OSError, http.client.HTTPException, ValueError) as error:
-        if not late.is_set():
+        if not (late.is_set() or isinstance(error, TimeoutError)):  # the socket's own limit is the same
             raise
         raise TimeoutError(f"not within {seconds:g} s") from error
     else:
