@@ -162,11 +162,11 @@ def test_slow_servers_are_left(tmp_path: Path) -> None:
             handler.wfile.write(b"X: y\r\n")
 
     lengths = b"Content-Length: 100\r\n", b"Connection: close\r\nContent-Length: 100\r\n", b"Connection: close\r\n"
-    for reply in (*map(drips, lengths), drips_headers, lambda handler: stop.wait(5)):
+    for reply in (*map(drips, lengths), drips_headers, lambda handler: stop.wait(60)):
         began = time.monotonic()
         with serving(reply) as server, pytest.raises(NoAnswerError, match=r"no answer \(not within 0.4 s\)"):
             asker(server.url, tmp_path, seconds=0.4, attempts=1).ask(QUESTION, read)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 30
     stop.set()
 
 
