@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import SupportsIndex
 
@@ -11,6 +12,7 @@ from jaxtyping import Float
 
 from data_pipeline.cache import Latents, Pictures, Texts
 from data_pipeline.loader import Examples
+from stage_jax.errors import InputError
 from stage_jax.models.piece_tokenizer import Tokenizer
 from stage_jax.recipes.memory import bank_frames, fill_slots, pack
 from stage_jax.recipes.ranking import Evidence, relevance_by
@@ -45,6 +47,14 @@ class ShotSource:
 
     def __getitem__(self, index: SupportsIndex) -> tuple[int, int]:
         return self.where[index]
+
+    def crowded(self) -> ShotSource:
+        """The same with those shots alone that show two or more characters. InputError if there are none."""
+        found = copy.copy(self)
+        found.where = [(s, i) for s, i in self.where if len(self.shots[s][i][1].characters) > 1]
+        if not found.where:
+            raise InputError("config.data.crowded: found no shot with two or more characters in the records, expected some")
+        return found
 
     def caption(self, story: int, shot: int, drop: bool) -> Batch:
         """ids and mask [L] of a shot's text, or its embedding caption [L, D]; those of the empty text if dropped."""
@@ -83,15 +93,26 @@ def _frames(pairs: Float[np.ndarray, "shots 2 *rest"]) -> Float[np.ndarray, "fra
 
 
 def pair_examples(
-    source: ShotSource, slots: int, dropout: dict[str, float], seed: int, longest: int | None = None
+    source: ShotSource,
+    slots: int,
+    dropout: dict[str, float],
+    seed: int,
+    longest: int | None = None,
+    crowded: float = 0.0,
 ) -> grain.MapDataset:
     """pair [2, C, h, w], caption or ids and mask [L], memory_latents [slots, C, h, w], memory_valid [slots], memory_hints;
     image_tokens [M, E] and shown [2] where recipe and dropout have them.
 
     dropout: `caption` puts the empty caption in its place, `history` hides all memory, `pair` hides each earlier shot, `frame`,
     where it is named, hides one of the two frames, so that the model can also be asked for one frame alone. longest: the
-    history is the last 0 to `longest` shots, each number as often (STAGE does not say; 5 is its demo's); None: all of them."""
-    return Examples(source, seed, functools.partial(pair_example, source, slots, dropout, longest))
+    history is the last 0 to `longest` shots, each number as often (STAGE does not say; 5 is its demo's); None: all of them.
+    crowded: this share of the examples, below 1, comes from the shots with two or more characters alone, which are rarer and
+    harder (our choice), the rest from all shots."""
+    pick = functools.partial(pair_example, source, slots, dropout, longest)
+    evenly = Examples(source, seed, pick)
+    if not crowded:
+        return evenly
+    return grain.MapDataset.mix([evenly, Examples(source.crowded(), seed, pick)], weights=[1 - crowded, crowded])
 
 
 def clip_examples(source: ShotSource, caption_dropout: float, seed: int) -> grain.MapDataset:

@@ -56,6 +56,7 @@ WHOLE = Rule(lambda value: _is_whole(value) and value >= 0, "a whole number, 0 o
 NUMBER = Rule(_is_number, "a number")
 POSITIVE = Rule(lambda value: _is_number(value) and value > 0, "a number above 0")
 SHARE = Rule(lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1")
+BELOW_ONE = Rule(lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
 PATTERN = Rule(_is_pattern, "a pattern of parameters' names")
 SWITCH = Rule(lambda value: isinstance(value, bool), "True or False")
 

@@ -7,6 +7,7 @@ import pytest
 
 from data_pipeline.cache import Latents, Pictures, Texts
 from data_pipeline.shots import ShotSource, clip_examples, pair_examples
+from stage_jax.errors import InputError
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.recipes.memory import HINTS, bank_frames, pack
 from stage_jax.recipes.step2_config import TINY, STEP2Config
@@ -93,6 +94,21 @@ def test_a_history_of_a_random_length(source: ShotSource):
             assert len(seen) in (0, 2, 4) and set(seen) == set(range(14 - len(seen), 14))
             lengths.append(len(seen))
     assert [0.15 < lengths.count(n) / len(lengths) < 0.52 for n in (0, 2, 4)] == [True] * 3
+
+
+def test_shots_of_several_characters_as_often_as_asked_for():
+    """One shot of five has two characters: a third of the examples from it alone, and its fifth of the rest."""
+    shots = tuple(Shot(f"SH0{i}0", word, characters=("mia", "tom")[: i // 5 + 1]) for i, word in enumerate(WORDS, start=1))
+    cast = (Character("mia", "Mia"), Character("tom", "Tom"))
+    told = Story("t", characters=cast, scenes=(Scene("SC01", shots=shots),))
+    latents = np.broadcast_to(np.arange(10, dtype=np.float16).reshape(5, 2, 1, 1, 1), (5, 2, 1, 2, 2))
+    source = ShotSource(Latents((told,), (0,), latents), WordTokenizer(WORDS, 3))
+    dataset = pair_examples(source, SLOTS, KEEP, seed=0, crowded=1 / 3)
+    places = [place(dataset[i]) for i in range(600)]
+    assert 0.43 < places.count(4) / 600 < 0.5 and set(places) == set(range(5))
+    assert len(source) == 5  # as it was
+    with pytest.raises(InputError, match=r"config\.data\.crowded: found no shot with two or more characters"):
+        pair_examples(ShotSource(Latents((story(WORDS),), (0,), latents), WordTokenizer(WORDS, 3)), 3, KEEP, 0, crowded=0.5)
 
 
 def test_same_seed_same_examples(source: ShotSource):

@@ -50,6 +50,8 @@ class DPOTask(STEP2Task):
         frozen = config.get("frozen")
         if config.get("lora") is None and not (frozen and re.search(frozen, REFERENCE)):
             raise InputError(f"config.frozen: found {frozen!r}, expected a pattern that is found in {REFERENCE!r}")
+        if config.data.get("crowded"):
+            raise InputError(f"config.data.crowded: found {config.data.crowded}, expected none: preferences are drawn evenly")
         super().__init__(config)
         self.plain = self.dit  # `dit` may be given adapters
 
@@ -66,7 +68,7 @@ class DPOTask(STEP2Task):
         # Copies, because a step takes over the memory of the policy.
         return params | prefixed(REFERENCE, jax.tree.map(jnp.copy, self.dit_params(params)))
 
-    def _stream(self, split: str, dropout: dict[str, float], seed: int) -> Stream:
+    def _stream(self, split: str, dropout: dict[str, float], seed: int, crowded: float = 0.0) -> Stream:
         source, data = self.source(split), self.config.data
         whole = {name: share for name, share in dropout.items() if name != "frame"}
         rest = (self.slots(source.cache), whole, seed, data.get("history"))

@@ -35,7 +35,7 @@ from stage_jax.recipes.step2_config import STEP2Config
 from stage_jax.recipes.step2_folder import check_recipe
 from stage_jax.sampling.noise_levels import NoiseLevels
 from stage_jax.sampling.schedule import TIMESTEPS
-from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules, one_of
+from stage_jax.training.config import BELOW_ONE, COUNT, GROUP, NAME, POSITIVE, SHARE, Rules, one_of
 from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
@@ -63,6 +63,7 @@ class STEP2Task:
     takes: ClassVar[Rules] = {
         "text_encoder": NAME, "vae": NAME, "init": NAME, "recipe": GROUP, "dropout.frame": SHARE,
         "words": one_of("easy", "full"), "text_len": COUNT,
+        "data.crowded": BELOW_ONE,
     }  # fmt: skip
     levels = (0.0, 1.0)
 
@@ -117,7 +118,7 @@ class STEP2Task:
         return {name: value for name, value in params.items() if not name.startswith(REFERENCE)}
 
     def batches(self) -> Stream:
-        return self._stream("train", self.config.dropout.to_dict(), self.config.seed)
+        return self._stream("train", self.config.dropout.to_dict(), self.config.seed, self.config.data.get("crowded") or 0.0)
 
     def held_out(self, split: str) -> Stream:
         return self._stream(split, dict.fromkeys(("caption", "history", "pair"), 0.0), 0)
@@ -136,9 +137,9 @@ class STEP2Task:
             pictures = open_pictures(folder, split, self.init_folder or self.vae_folder, recipe, progress=report)
         return ShotSource(cache, captions, recipe, pictures)
 
-    def _stream(self, split: str, dropout: dict[str, float], seed: int) -> Stream:
+    def _stream(self, split: str, dropout: dict[str, float], seed: int, crowded: float = 0.0) -> Stream:
         source, data = self.source(split), self.config.data
-        pairs = pair_examples(source, self.slots(source.cache), dropout, seed, data.get("history"))
+        pairs = pair_examples(source, self.slots(source.cache), dropout, seed, data.get("history"), crowded)
         rows = batches(pairs, data.batch, own_share(self.config))
         return Stream(rows, onto_mesh(self.config), workers=data.get("workers", 0))
 
