@@ -17,6 +17,7 @@ from stage_jax.generate.shelf import Shelf
 from stage_jax.recipes.wan import flf2v_condition, flf2v_sequence
 from stage_jax.sampling.denoise import denoise
 from stage_jax.sampling.guidance import guidance_scale, guided_velocity
+from stage_jax.sampling.landing import land
 from stage_jax.story.board import Board, Pair
 from stage_jax.story.hashes import content_hash, pixel_hash
 
@@ -71,9 +72,10 @@ class ClipSampler:
             return self.models.filler.dit(flf2v_sequence(latent, conditions[0], timestep, conditions[1])).outputs[0]
 
         def sample(noise, first, last, caption, empty, solver, scale):
-            condition = flf2v_condition(self.models.codec.vae, first, last, self.frames)
+            vae = self.models.codec.vae
+            condition = flf2v_condition(vae, first, last, self.frames)
             velocity = guided_velocity(model, (condition, caption), (condition, empty), scale)
-            return denoise(velocity, noise, solver)
+            return land(vae, denoise(velocity, noise, solver), last, self.models.filler.sampling.get("landing", 0))
 
         return jax.jit(sample)
 

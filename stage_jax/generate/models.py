@@ -145,7 +145,7 @@ def read_denoiser(folder: Path, part: str, needed: Sequence[str]) -> Denoiser:
     if sampling["solver"] not in tuple(SOLVERS):
         place = f"{folder / 'model.json'}: parts.{part}.sampling.solver"
         raise InputError(f"{place}: found {sampling['solver']!r}, expected one of {', '.join(SOLVERS)}")
-    _check_sampling(folder, part, {name: sampling[name] for name in (*needed, "rescale") if name in sampling})
+    _check_sampling(folder, part, {name: sampling[name] for name in (*needed, "rescale", "landing") if name in sampling})
     return Denoiser(_read(folder, part, DiTConfig, DiT), sampling, read_recipe(folder, part))
 
 
@@ -162,6 +162,7 @@ def _check_sampling(folder: Path, part: str, sampling: Mapping[str, Any]) -> Non
             lambda size: isinstance(size, list) and len(size) == 2 and all(_is_whole(s, 1) and s % side == 0 for s in size),
             f"height and width, multiples of {side}",
         ),
+        "landing": (lambda steps: _is_whole(steps, 0) and steps <= 1000, "a whole number from 0 to 1000"),
         "rescale": (lambda rescale: isinstance(rescale, bool), "true or false"),
         "frames": (lambda frames: _is_whole(frames, 1) and frames % stride == 1 % stride, f"1 + a multiple of {stride}"),
     }

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Shaped
 
-from stage_jax.models.vae_chunks import Past, Take, frames_of, in_chunks
+from stage_jax.models.vae_chunks import Past, Take, frames_of, in_chunks, kept_after
 from stage_jax.models.vae_config import VAEConfig
 from stage_jax.models.vae_layers import CausalConv3d, Downsample, FrameAttention, ResBlock, RMSNorm, Upsample
 from stage_jax.models.vae_shortcuts import average_down, join_patches, repeat_up, split_patches
@@ -141,11 +141,24 @@ class VAE(nnx.Module):
         self, latent: Float[Array, "b c s y x"], finish: Callable[[Array], Array] = clipped
     ) -> Shaped[Array, "b t h w 3"]:
         """Pictures of normalised latents, in [-1, 1]. finish: what is made of every chunk's pictures instead of clipping."""
-        latent = jnp.moveaxis(latent, 1, -1) * jnp.asarray(self.config.latent_std) + jnp.asarray(self.config.latent_mean)
+        latent = self._as_decoded(latent)
         return in_chunks(
             lambda chunk, past: finish(self._decoded(chunk, past)),
             frames_of(latent), latent.shape[1] - 1, 1, self.config.temporal_stride,
         )  # fmt: skip
+
+    def before_next(self, latent: Float[Array, "b c s y x"]) -> list[Array]:
+        """What the decoder has kept of a clip's first latent frames when the next one comes."""
+        latent = self._as_decoded(latent)
+        return kept_after(self._decoded, frames_of(latent), latent.shape[1] - 1, 1)
+
+    def decode_next(self, latent: Float[Array, "b c 1 y x"], kept: list[Array]) -> Float[Array, "b t h w 3"]:
+        """The pictures of one more latent frame, not clipped, after those that left `kept` (`before_next`)."""
+        return self._decoded(self._as_decoded(latent), Past(kept))
+
+    def _as_decoded(self, latent: Float[Array, "b c s y x"]) -> Float[Array, "b s y x c"]:
+        """Normalised latents as the decoder takes them."""
+        return jnp.moveaxis(latent, 1, -1) * jnp.asarray(self.config.latent_std) + jnp.asarray(self.config.latent_mean)
 
     def _encoded(self, video: Float[Array, "b t h w 3"], past: Past | None = None) -> Float[Array, "b s y x d"]:
         return self.quant(self.encoder(split_patches(video, self.config.patch), past))

@@ -41,6 +41,19 @@ def frames_of(x: Float[Array, "b t h w c"]) -> Take:
     return lambda start, count: jax.lax.dynamic_slice_in_dim(x, start, count, axis=1)
 
 
+def kept_after(coder: Callable[[Array, Past], Array], take: Take, chunks: int, taken: int) -> list[Array]:
+    """What `coder` has left for the chunk that follows the first frame and `chunks` times `taken` frames."""
+
+    def step(kept, i):
+        past = Past(kept)
+        coder(take(1 + i * taken, taken), past)
+        return past.left, None
+
+    past = Past()
+    coder(take(0, 1), past)
+    return jax.lax.scan(step, past.left, jnp.arange(chunks))[0] if chunks else past.left
+
+
 def in_chunks(
     coder: Callable[[Array, Past], Array], take: Take, chunks: int, taken: int, given: int
 ) -> Shaped[Array, "b s y x d"]:

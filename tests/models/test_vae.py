@@ -113,6 +113,21 @@ def test_chunks_are_the_whole(config: VAEConfig, form: str):
     assert relative_error(chunked[1], decoded) <= TOLERANCE
 
 
+@pytest.mark.parametrize("config", [SMALL, SMALL22], ids=["2.1", "2.2"])
+def test_one_more_latent_frame_after_those_before(config: VAEConfig):
+    """As the last pictures of the whole clip, after one frame and after two."""
+    model = drawn(abstract(config))
+    latent = np.random.default_rng(1).standard_normal((2, 16, 3, 1, 2)).astype(np.float32)
+    _, decoded = run(model, whole, np.zeros((2, 1, config.spatial_stride, config.spatial_stride, 3), np.float32), latent)
+
+    def next_after(vae: VAE, latent: jax.Array, frames: int) -> jax.Array:
+        return vae.decode_next(latent[:, :, frames : frames + 1], vae.before_next(latent[:, :, :frames]))
+
+    for frames, pictures in ((1, slice(1, 5)), (2, slice(5, 9))):
+        found = run(model, functools.partial(next_after, frames=frames), latent)
+        assert relative_error(found, decoded[:, pictures]) <= TOLERANCE
+
+
 PROGRAMS = {
     "encode": lambda vae, video: vae.encode(video),
     "decode": lambda vae, latent: vae.decode(latent),
