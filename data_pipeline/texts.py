@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ def open_texts(
     return Texts(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("embeddings", "mask")))
 
 
+def captions_of(stories: Iterable[Any], where: str, recipe: STEP2Config = TINY) -> list[str]:
+    """What is read of every shot, in story order. stories: JSON values, those of the records in the folder `where`."""
+    return [text for story in stories for text in story_texts(story_from_json(story, where), recipe)]
+
+
 def _build(
     folder: Path,
     records: RecordSource,
@@ -60,7 +65,7 @@ def _build(
     encoder = nnx.eval_shape(lambda: UMT5Encoder(config, nnx.Rngs(0)))
     embed = jax.jit(lambda params, ids, mask: zero_padding(with_params(encoder, params)(ids, mask), mask))
     stories = [json.loads(record["story"]) for record in records]
-    captions = [text for story in stories for text in story_texts(story_from_json(story, records.directory), recipe)]
+    captions = captions_of(stories, records.directory, recipe)
     ids, mask = tokenizer.encode([*captions, ""])
     # Straight to disk: of umT5-XXL a caption has 4 MiB.
     shape = (*ids.shape, config.dim)

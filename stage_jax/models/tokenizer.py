@@ -57,8 +57,15 @@ class WordTokenizer:
         """Words that are not in the vocabulary, in the order of their first appearance, each with up to three near
         ones.
         """
-        words = dict.fromkeys(word for text in texts for word in split_words(text) if word not in self._ids)
-        return {word: difflib.get_close_matches(word, self.vocabulary, n=3, cutoff=0.6) for word in words}
+        return {word: difflib.get_close_matches(word, self.vocabulary, n=3, cutoff=0.6) for word in self._new(texts)}
+
+    def grown(self, texts: Iterable[str]) -> WordTokenizer:
+        """The same with the words of texts that it does not know behind its own, whose ids stay."""
+        return WordTokenizer((*self.vocabulary, *self._new(texts)), self.length)
+
+    def _new(self, texts: Iterable[str]) -> list[str]:
+        """Words that are not in the vocabulary, in the order of their first appearance."""
+        return list(dict.fromkeys(word for text in texts for word in split_words(text) if word not in self._ids))
 
     def encode(
         self, texts: Sequence[str], allow_unknown: bool = False

@@ -53,6 +53,17 @@ def test_unknown_words_are_all_named_with_near_ones():
     assert mask.sum(axis=1).tolist() == [3, 4]
 
 
+def test_new_words_stand_behind_the_old_ones():
+    """In the order of their first appearance, each once; what is known keeps its id, and so do the empty text's."""
+    tokenizer = WordTokenizer(WORDS, 6)
+    grown = tokenizer.grown(["A zebra walks.", "The ZEBRA, an ape"])
+    assert grown.vocabulary == (*WORDS, "zebra", "the", "an", "ape") and grown.length == 6
+    for text in ("a red bear walks.", ""):
+        np.testing.assert_array_equal(grown.encode([text]), tokenizer.encode([text]))
+    np.testing.assert_array_equal(grown.encode(["the red zebra"])[0], [[10, 3, 9, 1, 0, 0]])
+    assert tokenizer.vocabulary == WORDS and tokenizer.grown(["red"]).vocabulary == WORDS
+
+
 def test_saved_and_loaded(tmp_path: Path):
     WordTokenizer(WORDS, 5).save(tmp_path)
     loaded = WordTokenizer.load(tmp_path)

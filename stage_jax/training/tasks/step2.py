@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,11 +40,12 @@ from stage_jax.training.config import BELOW_ONE, COUNT, GROUP, NAME, POSITIVE, S
 from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
-from stage_jax.training.tasks.step2_start import check_size, start_dit, start_sizes, start_words
+from stage_jax.training.tasks.step2_start import RECORDS, check_size, start_dit, start_sizes, start_words, with_words
 from stage_jax.weights.config_types import read_config
 from stage_jax.weights.folder import copy_part, read_manifest, read_part, write_part
 
 DIT, TEXT, REFERENCE = "dit.", "umt5.", "reference."  # prefixes of parameters, where there are more than a DiT's
+TABLE = "token_embedding"  # of a text encoder: a row for every word
 MEMORY_NOISE = 1  # folded into a step's key
 
 
@@ -52,9 +54,10 @@ class STEP2Task:
     more than another noise (our choice).
 
     recipe: fields of `STEP2Config` that are not the tiny model's. init: a model folder to start from, whose part is `step2`, or
-    else Wan's `dit`. text_encoder: its name in the zoo where it is trained along, with words for tokens (`words`: those of a
-    level of the toy world): nobody has one for them. Without it captions are embedded once by that of `init`. vae: the folder
-    that it is in, else `init`."""
+    else Wan's `dit`. text_encoder: its name in the zoo where it is trained along, with words for tokens: nobody has one for
+    them. Without it captions are embedded once by that of `init`. words: those of a level of the toy world, where `init` has
+    none, or "records": those that `init` has, and those of the training captions that it does not. vae: the folder that it is
+    in, else `init`."""
 
     needs: ClassVar[Rules] = {
         "shift": POSITIVE, "copies": COUNT, "data.batch": COUNT, "export_dtype": NAME, "sampling": GROUP,
@@ -62,7 +65,7 @@ class STEP2Task:
     }  # fmt: skip
     takes: ClassVar[Rules] = {
         "text_encoder": NAME, "vae": NAME, "init": NAME, "recipe": GROUP, "dropout.frame": SHARE,
-        "words": one_of("easy", "full"), "text_len": COUNT,
+        "words": one_of("easy", "full", RECORDS), "text_len": COUNT,
         "data.crowded": BELOW_ONE,
     }  # fmt: skip
     levels = (0.0, 1.0)
@@ -81,9 +84,11 @@ class STEP2Task:
         self.sizes = dataclasses.replace(self.sizes, **kept)
         check_recipe(self.recipe, self.sizes, "config.recipe")
         self.dit = nnx.eval_shape(lambda: DiT(self.sizes, nnx.Rngs(0)))
-        self.tokenizer = None
+        self.tokenizer, words = None, config.get("words") or "easy"
+        if words == RECORDS:
+            _check_learns_words(config)
         if config.get("text_encoder"):
-            self.tokenizer = start_words(self.init_folder, config.get("words") or "easy", self.sizes.text_len)
+            self.tokenizer = start_words(self.init_folder, words, self.sizes.text_len, Path(config.data.dir))
             encoder = zoo.named(zoo.TEXT_ENCODERS, config.text_encoder)
             self.text_sizes = dataclasses.replace(encoder, vocabulary=self.tokenizer.size)
             self.text = nnx.eval_shape(lambda: UMT5Encoder(self.text_sizes, nnx.Rngs(0)))
@@ -106,7 +111,9 @@ class STEP2Task:
         if not self.tokenizer:
             return params
         if folder and "umt5" in read_manifest(folder)["parts"]:
-            text = read_part(folder, "umt5", UMT5Config)[1]
+            text = dict(read_part(folder, "umt5", UMT5Config)[1])
+            if self.config.get("words") == RECORDS:
+                text[TABLE] = with_words(text[TABLE], self.tokenizer.size, text_key)
         else:
             text = flat_params(UMT5Encoder(self.text_sizes, nnx.Rngs(text_key)))
         return prefixed(DIT, params) | prefixed(TEXT, text)
@@ -218,6 +225,15 @@ class STEP2Task:
         for part in ("umt5", "tokenizer", *clip):
             if (self.init_folder / part).is_dir():
                 copy_part(self.init_folder, folder, part)
+
+
+def _check_learns_words(config: ConfigDict) -> None:
+    """InputError if the rows of new words would stay what they are drawn as."""
+    if not config.get("text_encoder"):
+        raise InputError("config.words: found 'records' without config.text_encoder, expected one that is trained along")
+    if config.get("frozen") and re.search(config.frozen, TEXT + TABLE):
+        found, expected = config.frozen, f"a pattern that is not found in {TEXT + TABLE}, which learns the words of the records"
+        raise InputError(f"config.frozen: found {found!r}, expected {expected}")
 
 
 def prefixed(prefix: str, params: Params) -> Params:

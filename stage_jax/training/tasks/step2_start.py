@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
+from data_pipeline.records import open_records
+from data_pipeline.texts import captions_of
 from data_pipeline.toy_cinema import captions as easy
 from data_pipeline.toy_cinema.full import captions as full
 from stage_jax.errors import InputError
@@ -25,6 +29,7 @@ from stage_jax.training.state import Params
 from stage_jax.weights.folder import part_config, read_manifest, read_part
 
 PATCHES = "patch_embedding.base.kernel"
+RECORDS = "records"  # the captions whose words a text encoder learns, where it does not have them
 
 
 def start_sizes(sizes: DiTConfig, recipe: STEP2Config, init: Path | None) -> DiTConfig:
@@ -60,12 +65,27 @@ def start_dit(folder: Path, sizes: DiTConfig, abstract: Mapping[str, Any], fresh
     return {name: found[name].astype(leaf.dtype) for name, leaf in abstract.items()}
 
 
-def start_words(folder: Path | None, level: str, length: int) -> WordTokenizer:
-    """The words of the model that is gone on from, else those of a level of the toy world."""
+def start_words(folder: Path | None, words: str, length: int, data: Path) -> WordTokenizer:
+    """The words of the model that is gone on from, else those of a level of the toy world; with "records" instead of a level
+    also, or else only, those of the training captions in `data`."""
     if folder and (folder / "tokenizer").is_dir():
-        return WordTokenizer.load(folder / "tokenizer")
-    vocabulary = {"easy": easy.vocabulary, "full": full.vocabulary}[level]
-    return WordTokenizer(vocabulary()[2:], length)
+        known = WordTokenizer.load(folder / "tokenizer")
+    else:
+        levels = {"easy": easy.vocabulary, "full": full.vocabulary}
+        known = WordTokenizer(levels[words]()[2:] if words in levels else (), length)
+    if words != RECORDS:
+        return known
+    records = open_records(data, "train", ("story",))
+    return known.grown(captions_of((json.loads(record["story"]) for record in records), records.directory))
+
+
+def with_words(table: Float[Array, "known dim"], words: int, key: PRNGKeyArray) -> Float[Array, "words dim"]:
+    """The token table of a text encoder with rows for more words behind those that are there.
+
+    They are drawn from the normal distribution that the rows have in each channel (our choice): so they are as large as known
+    words, and as unlike them as these are unlike each other; the mean of all would be smaller, and one for all."""
+    new = jax.random.normal(key, (words - len(table), table.shape[1]), table.dtype)
+    return jnp.concatenate([table, table.mean(0) + table.std(0) * new])
 
 
 def check_size(latents: Shaped[np.ndarray, "shots 2 c h w"], size: tuple[int, int], vae: Path) -> None:
