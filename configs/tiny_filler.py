@@ -19,7 +19,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.copies = 1
     config.caption_dropout = 0.1
     config.export_dtype = "float16"
-    config.sampling = ConfigDict({"steps": 20, "shift": 3.0, "guidance": 1.0, "size": (64, 64), "frames": 17})
+    config.sampling = ConfigDict({"steps": 20, "shift": 3.0, "guidance": 1.0, "size": (64, 64), "frames": 17, "landing": 12})
     config.optimizer = ConfigDict(
         {
             "name": "muon",

@@ -46,6 +46,6 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     if arg == "decoder":
         config.init, config.frozen, config.decibels = "runs/tiny_vae/model", "^(encoder|quant)", 0.01
-        config.steps, config.checkpoint_every = 3000, 200
-        config.optimizer.lr, config.optimizer.flat, config.data.clip_share = 2e-3, 0.4, 0.7
+        config.steps, config.checkpoint_every = 1800, 200
+        config.optimizer.lr, config.optimizer.flat, config.data.clip_share = 1.5e-3, 0.4, 0.7
     return config

@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.shift = 3.0
     config.caption_dropout = 0.1
     config.export_dtype = "float16"
-    config.sampling = ConfigDict({"steps": 20, "shift": 3.0, "guidance": 1.0, "size": (64, 64), "frames": 17})
+    config.sampling = ConfigDict({"steps": 20, "shift": 3.0, "guidance": 1.0, "size": (64, 64), "frames": 17, "landing": 12})
     config.optimizer = ConfigDict(
         {
             "name": "adamw",

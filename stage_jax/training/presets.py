@@ -40,7 +40,7 @@ def tiny_wan_video(model: str) -> ConfigDict:
     config.init = None
     config.dtype, config.remat, config.accumulate = "float32", False, 1
     config.steps, config.export_dtype, config.optimizer.lr = 1000, "float16", 1e-3
-    config.data.dir, config.data.batch = "data/toy", 16
+    config.data.dir, config.data.batch, config.data.stories = "data/toy", 16, 1000
     return config
 
 
