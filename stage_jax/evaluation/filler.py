@@ -1,5 +1,5 @@
 """The first/last-frame filler on true pairs of held-out shots: how near its ends come to the given pictures, and how well the
-frames between them move, beside a linear cross-fade of the same pair."""
+frames between them move, beside a linear cross-fade of the same pair and its first frame standing still."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOVES = 8.0  # pixels of a 64 x 64 picture that the actor has to go for its shot
 BATCH = 8
 Filler = Callable[[Sequence[Pair], Sequence[str], Sequence[int]], UInt8[np.ndarray, "n frames h w 3"]]
 ENDS = ("first", "last")
-WAYS = ("filler", "cross-fade", "VAE of the true clip")
+WAYS = ("filler", "cross-fade", "first frame repeated", "VAE of the true clip")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,7 +98,8 @@ def filler_figures(
                 shown.append(Strip(f"story {held.index}, shot {i + 1}", truth[row], made[row], fade))
             if moves(held.toy, i) >= MOVES:
                 moving.append(held.index)
-                for way, clip in zip(WAYS, (made[row], fade, copies[row]), strict=True):
+                still = np.broadcast_to(fade[:1], fade.shape)
+                for way, clip in zip(WAYS, (made[row], fade, still, copies[row]), strict=True):
                     motion[way].append(float(position_errors(clip, held.toy, i).mean()))
         done += count
         if progress:
@@ -133,5 +134,6 @@ def _motion_figures(motion: dict[str, list[float]], moving: list[int]) -> list[F
         return []
     measure = "position error of inner frames"
     figures = [mean_figure("filler", measure, way, "px", motion[way], moving) for way in WAYS]
-    made, fade = (np.array(motion[way]) for way in WAYS[:2])
-    return [*figures, ratio_figure("filler", measure, "filler / cross-fade", made, fade, np.array(moving))]
+    made, *others = (np.array(motion[way]) for way in WAYS[:3])
+    ratios = zip(("cross-fade", "first frame"), others, strict=True)
+    return [*figures, *(ratio_figure("filler", measure, f"filler / {way}", made, o, np.array(moving)) for way, o in ratios)]

@@ -37,6 +37,7 @@ def test_true_clips_are_at_the_ceiling_and_move(held):
     assert found["filler: position error of inner frames: filler"] < 0.5
     assert found["filler: position error of inner frames: cross-fade"] > 1.5
     assert found["filler: position error of inner frames: filler / cross-fade"] < 0.25
+    assert found["filler: position error of inner frames: filler / first frame"] < 0.25
 
 
 def test_a_cross_fade_is_as_good_as_itself(held):
@@ -45,6 +46,12 @@ def test_a_cross_fade_is_as_good_as_itself(held):
         return np.stack([cross_fade(pair, 17) for pair in pairs])
 
     assert _figures(held, fade)["filler: position error of inner frames: filler / cross-fade"] == 1
+
+
+def test_a_first_frame_that_stands_still_is_as_good_as_itself(held):
+    found = _figures(held, lambda pairs, *_: np.stack([np.broadcast_to(pair.start, (17, 64, 64, 3)) for pair in pairs]))
+    assert found["filler: position error of inner frames: filler / first frame"] == 1
+    assert found["filler: position error of inner frames: first frame repeated"] > 4
 
 
 def test_all_shots_of_the_easy_world_move(held):
