@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict()
     config.name, config.task, config.model = "tiny_filler", "filler", "tiny-flf2v"
-    config.step2 = "runs/tiny_step2/model"
+    config.step2 = "runs/tiny_step2_long/model"
     config.seed = 0
     config.steps = 60 if arg == "smoke" else 4000
     config.log_every, config.checkpoint_every = 50, 500

@@ -1,4 +1,4 @@
-"""DPO of the tiny STEP2 on toy pairs: the second stage, from what `configs/tiny_step2.py` trained.
+"""DPO of the tiny STEP2 on toy pairs: the second stage, from what `configs/tiny_step2.py:long` trained.
 
     stage train --config configs/tiny_step2_dpo.py --workdir runs/tiny_step2_dpo
 
@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict()
     config.name, config.task, config.model = "tiny_step2_dpo", "dpo", "tiny-step2"
-    config.init = "runs/tiny_step2/model"
+    config.init = "runs/tiny_step2_long/model"
     config.text_encoder = "tiny"
     config.frozen = r"^(reference|umt5)\."  # the SFT model, and the text encoder that both read
     config.beta = 2000.0

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     config = ConfigDict()
     config.name, config.task, config.model = "tiny_widened", "flf2v", "tiny-flf2v"
-    config.encoders = "runs/tiny_step2/model"  # VAE, text encoder, tokenizer
+    config.encoders = "runs/tiny_step2_long/model"  # VAE, text encoder, tokenizer
     config.init = "runs/tiny_t2v/model"
     config.seed = 0
     config.steps = 60 if arg == "smoke" else 2000

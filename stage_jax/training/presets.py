@@ -36,7 +36,7 @@ def wan_video(model: str, weights: str) -> ConfigDict:
 
 def tiny_wan_video(model: str) -> ConfigDict:
     """The same at tiny size: from random weights, on toy clips, with the encoders of the tiny STEP2."""
-    config = wan_video(model, "runs/tiny_step2/model")
+    config = wan_video(model, "runs/tiny_step2_long/model")
     config.init = None
     config.dtype, config.remat, config.accumulate = "float32", False, 1
     config.steps, config.export_dtype, config.optimizer.lr = 1000, "float16", 1e-3
