@@ -21,6 +21,7 @@ from stage_jax.training.tasks.lora import FROZEN
 from stage_jax.weights.folder import write_part
 from tests.generate import videos
 from tests.training import sizes
+from tests.training.step2_folders import write_sft
 
 T2V = dataclasses.replace(videos.DIT, scan_layers=True)
 FLF2V = dataclasses.replace(T2V, in_channels=36)
@@ -56,6 +57,22 @@ def test_a_text_to_video_model_is_widened(start: Path):
     write_part(start, "dit", FLF2V, wide)
     with pytest.raises(InputError, match="in_channels is 36, config.model has 16"):
         make_task(config_of(start, task="t2v", model="test-t2v")).init(jax.random.key(0))
+
+
+def test_a_filler_starts_from_a_filler(tmp_path: Path, vae_folder: Path):
+    """From the part `dit` of a model folder, whatever VAE and text it is trained on; one of another size is not taken."""
+    sft = write_sft(tmp_path / "sft", vae_folder)
+    config = ConfigDict(sizes.filler_config(tmp_path / "none", sft, 1) | {"init": str(tmp_path / "model")})
+    fresh = make_task(ConfigDict(config.to_dict() | {"init": None})).init(jax.random.key(0))
+    stored = {path: value + 1 for path, value in fresh.items()}
+    write_part(tmp_path / "model", "dit", sizes.FILLER, stored)
+    found = make_task(config).init(jax.random.key(0))
+    assert found.keys() == stored.keys()
+    for path, value in stored.items():
+        np.testing.assert_array_equal(found[path], value)
+    zoo.DITS["test-other"] = dataclasses.replace(sizes.FILLER, ffn_dim=24)
+    with pytest.raises(InputError, match="model: weights of another size: ffn_dim is 16, config.model has 24"):
+        make_task(ConfigDict(config.to_dict() | {"model": "test-other"})).init(jax.random.key(0))
 
 
 def test_a_lora_of_a_form_of_wans(start: Path):

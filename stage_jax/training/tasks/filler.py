@@ -28,6 +28,7 @@ from stage_jax.recipes.wan import flf2v_mask, flf2v_sequence
 from stage_jax.sampling.noise_levels import NoiseLevels
 from stage_jax.sampling.schedule import TIMESTEPS
 from stage_jax.training.config import COUNT, GROUP, NAME, POSITIVE, SHARE, Rules
+from stage_jax.training.init import read_init
 from stage_jax.training.state import Params, Sums
 from stage_jax.training.tasks import onto_mesh, own_share
 from stage_jax.training.tasks.flow import draw_noise, noised_rows, repeated, row_means
@@ -36,7 +37,7 @@ from stage_jax.weights.folder import copy_part, read_part, write_part
 
 class FillerTask:
     """A batch holds `data.batch` clips, each with `copies` noises. Text encoder and VAE come, frozen, from the model folder
-    `step2` that STEP2's training wrote."""
+    `step2` that STEP2's training wrote. It starts anew, or from the filler of the model folder `init`."""
 
     needs: ClassVar[Rules] = {
         "step2": NAME, "shift": POSITIVE, "copies": COUNT, "caption_dropout": SHARE, "data.batch": COUNT,
@@ -55,6 +56,8 @@ class FillerTask:
         self.text = with_params(nnx.eval_shape(lambda: UMT5Encoder(text_sizes, nnx.Rngs(0))), text_params)
 
     def init(self, key: PRNGKeyArray) -> Params:
+        if self.config.get("init"):
+            return read_init(Path(self.config.init), "dit", self.sizes, flat_params(self.dit))
         return flat_params(DiT(self.sizes, nnx.Rngs(key)))
 
     def batches(self) -> Stream:
