@@ -10,7 +10,7 @@ frame. What lies between that and the end frame may be
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,25 +93,28 @@ def find_film(place: Path, films: Path) -> Path:
 def read_clip(
     film: Path, times: tuple[float, ...], bars: Bars, size: tuple[int, int]
 ) -> UInt8[np.ndarray, "frames height width 3"]:
-    """The frame that the film shows at each of `times`, which ascend: the last one that has begun. InputError as `film_frames`,
-    and for times that are not in the film."""
-    clip, done = np.empty((len(times), *size, 3), np.uint8), 0
+    """The frame that the film shows at each of `times`, as `shown_at`."""
+    clip = np.empty((len(times), *size, 3), np.uint8)
+    for places, frame in shown_at(film, times):
+        clip[places] = fit_picture(without_bars(frame.rgb(), bars), size)
+    return clip
+
+
+def shown_at(film: Path, times: Sequence[float]) -> Iterator[tuple[slice, FilmFrame]]:
+    """The frames that a film shows at `times`, which ascend, each with the places of its times among them: at a time the last
+    frame is shown that has begun. InputError as `film_frames`, and for times that are not in the film."""
+    done = 0
     shown: FilmFrame | None = None
     for frame in frames_since(film, times[0]):
         until = int(np.searchsorted(times, frame.seconds - SLACK))  # the times before this frame begins
         if until > done:
-            _take(clip[done:until], shown, bars, size, film)
+            if shown is None:
+                raise InputError(f"{film}: begins after a frame that is taken of it, expected the film of the ingest")
+            yield slice(done, until), shown
             done = until
         if done == len(times):
-            return clip
+            return
         shown = frame
     if shown is None or times[-1] > shown.seconds + SLACK:
         raise InputError(f"{film}: found no frame at {times[-1]:.3f} s, expected those of the shots of its ingest")
-    _take(clip[done:], shown, bars, size, film)
-    return clip
-
-
-def _take(places: np.ndarray, frame: FilmFrame | None, bars: Bars, size: tuple[int, int], film: Path) -> None:
-    if frame is None:
-        raise InputError(f"{film}: begins after a frame that is taken of it, expected the film of the ingest")
-    places[:] = fit_picture(without_bars(frame.rgb(), bars), size)
+    yield slice(done, len(times)), shown
