@@ -10,6 +10,8 @@ The same at tiny size, on toy clips, for the tiny text-to-video model: wan_t2v_1
 
 from ml_collections import ConfigDict
 
+from stage_jax.training.presets import spread
+
 
 def get_config(arg: str = "") -> ConfigDict:
     tiny = arg == "tiny"
@@ -20,6 +22,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.encoders = config.init  # VAE, text encoder, tokenizer
     config.lora = ConfigDict({"rank": 32, "alpha": 32.0, "rslora": False, "base": "float32" if tiny else "bfloat16"})
     config.dtype, config.remat = ("float32", False) if tiny else ("bfloat16", True)
+    config.mesh = spread()
     config.seed = 0
     config.steps = 1000 if tiny else 3000
     config.log_every, config.checkpoint_every = 50, 500

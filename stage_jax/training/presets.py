@@ -17,12 +17,18 @@ def adamw(lr: float, **changes: Any) -> ConfigDict:
     return ConfigDict(settings | changes)
 
 
+def spread() -> ConfigDict:
+    """The mesh of a model too large for each device to hold whole: all devices share parameters and batch."""
+    return ConfigDict({"data": 1, "fsdp": -1, "tensor": 1})
+
+
 def wan_video(model: str, weights: str) -> ConfigDict:
     """All parameters of a Wan video model from a model folder's weights, on records of clips."""
     config = ConfigDict()
     config.model, config.init = model, weights
     config.encoders = weights  # VAE, text encoder, tokenizer and, where the model has image tokens, CLIP
     config.dtype, config.remat = "bfloat16", True
+    config.mesh = spread()
     config.seed, config.steps = 0, 10_000
     config.log_every, config.checkpoint_every = 50, 500
     config.ema, config.accumulate = 0.999, 4
@@ -51,6 +57,7 @@ def step2_on_wan(size: tuple[int, int]) -> ConfigDict:
     config.seed = 0
     config.log_every, config.checkpoint_every = 50, 1000
     config.dtype, config.remat, config.export_dtype = "bfloat16", True, "bfloat16"
+    config.mesh = spread()
     config.shift, config.copies = 2.2, 1
     config.sampling = ConfigDict(
         {"solver": "stage", "steps": 20, "shift": 2.2, "guidance": 4.0, "rescale": True, "size": size}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -140,6 +141,18 @@ def test_the_configs_of_this_project_load(name: str) -> None:
     config = load_config(str(CONFIGS / name), ["--config.seed=3"])
     assert config.seed == 3
     check_config(config, Path("nowhere"))
+
+
+LARGE = [path.name for path in sorted(CONFIGS.glob("*.py")) if re.search(r"1_3b|14b", path.stem)]
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_model_is_spread_and_flags_say_over_what(name: str) -> None:
+    """No device has to hold one whole, and nobody has to edit a config for another machine."""
+    assert len(LARGE) >= 9
+    assert load_config(str(CONFIGS / name), []).mesh.to_dict() == {"data": 1, "fsdp": -1, "tensor": 1}
+    other = load_config(str(CONFIGS / name), ["--config.mesh.data=2", "--config.mesh.fsdp=4", "--config.mesh.tensor=2"])
+    assert other.mesh.to_dict() == {"data": 2, "fsdp": 4, "tensor": 2}
 
 
 def test_a_value_that_cannot_be_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
