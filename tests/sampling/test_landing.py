@@ -40,7 +40,7 @@ def error_of_last(vae: VAE, latents: jax.Array, last: jax.Array) -> np.ndarray:
 
 
 def test_it_ends_on_the_picture(vae: VAE, clips: tuple[jax.Array, jax.Array]):
-    """Half of the error and more goes, through a decoder of noise; all latent frames but the last, and so all pictures of theirs, stay to the bit."""
+    """Half of the error and more goes, through a decoder of noise; all latent frames but the last stay to the bit."""
     latents, last = clips
     landed = jax.jit(functools.partial(land, vae, steps=200, hold=0.0))(latents, last)
     assert (error_of_last(vae, landed, last) < 0.5 * error_of_last(vae, latents, last)).all()
