@@ -3,6 +3,9 @@
 All earlier frames are ranked, and the less relevant one is, the smaller it gets (`recipes.packing`), so that the pack has a
 fixed budget however long the story is. The paper ranks by CLIP similarity and does not say to what; by default a frame is
 ranked by the characters and the place that it shares with the new shot (our choice: they are known exactly from the script).
+
+Reference pictures of characters stand in the bank before the first shot (ours): as frames of no shot that show one character
+and no place.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ HINTS = 4
 """Channels that tell of a memory frame whether it shows the first, second and third character that the new shot names, and
 its place (our choice: the pack itself leaves open which frame shows whom)."""
 
+NO_SHOT = -1  # the index of a reference picture's shot: before the first
+
 
 @dataclasses.dataclass(frozen=True)
 class BankFrame:
@@ -29,6 +34,16 @@ class BankFrame:
     end: bool
     characters: frozenset[str]
     location: str
+
+    @property
+    def reference(self) -> bool:
+        """Whether it is a reference picture of its one character, and no frame of a shot."""
+        return self.shot == NO_SHOT
+
+
+def reference_frame(character: str) -> BankFrame:
+    """What the ranking knows of a reference picture of a character."""
+    return BankFrame(shot=NO_SHOT, end=False, characters=frozenset({character}), location="")
 
 
 def bank_frames(shots: Sequence[tuple[Scene, Shot]]) -> list[BankFrame]:
@@ -61,15 +76,19 @@ def pack(
 ) -> tuple[Slot, ...]:
     """The frames that take the first of `places`: the previous end frame if the recipe has it, then anchors, then by rank.
 
-    bank: in the order of time. characters: those that the new shot names, in that order; anchors are the first appearances of
-    each, in the order of naming. scores: the relevance of every frame of the bank (`recipes.ranking`); None: what it shares
-    with the shot. Of frames as relevant as each other the newer shot's comes first."""
-    if not bank or not places:
+    bank: in the order of time, reference pictures first. characters: those that the new shot names, in that order; anchors are
+    the first appearances of each, in the order of naming. A reference picture is seen by the shots that name its character
+    and by no others, whose pack it could only mislead; a character's first one is its anchor whatever the recipe says, since
+    somebody gave it to be looked at. scores: the relevance of every frame of the bank (`recipes.ranking`); None: what it
+    shares with the shot. Of frames as relevant as each other the newer shot's comes first, and references come last, in the
+    order that they were given in."""
+    kept = [i for i, frame in enumerate(bank) if _may_be_seen(frame, characters, recipe)]
+    if not kept or not places:
         return ()
-    kept = [i for i, frame in enumerate(bank) if frame.end or not recipe.ends]
-    previous = max((i for i in kept if bank[i].end), key=lambda i: bank[i].shot)
-    leading = [previous] if recipe.previous else []
-    first = {name: a for name in characters if (a := first_appearance(bank, name, kept)) is not None} if recipe.anchors else {}
+    ends = [i for i in kept if bank[i].end]
+    leading = [max(ends, key=lambda i: bank[i].shot)] if recipe.previous and ends else []
+    appearances = {name: first_appearance(bank, name, kept) for name in characters}
+    first = {name: i for name, i in appearances.items() if i is not None and (recipe.anchors or bank[i].reference)}
     anchors = list(dict.fromkeys(a for a in first.values() if a not in leading))
     relevances = [relevance(frame, characters, location) for frame in bank] if scores is None else scores
     rest = [i for i in kept if i not in leading and i not in anchors]
@@ -79,6 +98,8 @@ def pack(
     def why(i: int) -> str:
         if i in leading:
             return "previous end frame"
+        if bank[i].reference:
+            return f"{'first' if i in anchors else 'further'} reference of {', '.join(bank[i].characters)}"
         introduced = [name for name in characters if first.get(name) == i]
         rest = "most recent of the rest" if scores is None else f"ranked by {recipe.ranking.replace('_', ' ')}"
         return reason(bank[i], introduced, characters, location) or rest
@@ -95,6 +116,12 @@ def fill_slots(
     for i, slot in enumerate(chosen):
         latents[i], valid[i], hinted[i] = frames[slot.frame], True, slot.hints
     return latents, valid, hinted
+
+
+def _may_be_seen(frame: BankFrame, characters: Sequence[str], recipe: STEP2Config) -> bool:
+    if frame.reference:
+        return not frame.characters.isdisjoint(characters)
+    return frame.end or not recipe.ends
 
 
 def first_appearance(bank: Sequence[BankFrame], name: str, kept: Sequence[int]) -> int | None:

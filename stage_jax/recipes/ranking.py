@@ -10,17 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from stage_jax.recipes.step2_config import Ranking
+from stage_jax.recipes.step2_config import CLIP_RANKINGS, Ranking
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What can be compared of n earlier frames. pictures: their CLIP embeddings, text: that of the new shot's description;
-    None where no ranking by CLIP asks for them."""
+    None where no ranking by CLIP asks for them. references: so many of the frames, the first ones, are reference pictures."""
 
     latents: Float[np.ndarray, "n c h w"]
     pictures: Float[np.ndarray, "n d"] | None = None
     text: Float[np.ndarray, " d"] | None = None
+    references: int = 0
 
 
 def similarity(frames: Float[np.ndarray, "n *rest"], to: Float[np.ndarray, "*rest"]) -> Float[np.ndarray, " n"]:
@@ -31,16 +32,20 @@ def similarity(frames: Float[np.ndarray, "n *rest"], to: Float[np.ndarray, "*res
 
 
 def relevance_by(ranking: Ranking, evidence: Evidence) -> Float[np.ndarray, " n"] | None:
-    """The scores of frames in the order of time, of which the last is the previous end frame; None for "story".
+    """The scores of frames in the order of time, of which the last is the previous end frame, unless all are references; None
+    for "story". For recency references are as old as each other. Before there is a previous end frame, nothing is like it: 0.
 
     ValueError if there are no embeddings for a ranking by CLIP."""
-    if ranking == "story" or not len(evidence.latents):
+    n = len(evidence.latents)
+    if ranking == "story" or not n:
         return None
     if ranking == "recency":
-        return np.arange(len(evidence.latents), dtype=np.float64)
-    if ranking == "latent":
-        return similarity(evidence.latents, evidence.latents[-1])
-    query = evidence.text if ranking == "clip_text" else None if evidence.pictures is None else evidence.pictures[-1]
-    if evidence.pictures is None or query is None:
+        return np.maximum(np.arange(n, dtype=np.float64) - evidence.references, -1)
+    if ranking in CLIP_RANKINGS and (evidence.pictures is None or (ranking == "clip_text" and evidence.text is None)):
         raise ValueError(f"ranking {ranking!r}: found no CLIP embeddings, expected those of all earlier frames")
-    return similarity(evidence.pictures, query)
+    if ranking == "clip_text":
+        return similarity(evidence.pictures, evidence.text)
+    if n == evidence.references:
+        return np.zeros(n)
+    seen = evidence.latents if ranking == "latent" else evidence.pictures
+    return similarity(seen, seen[-1])

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stage_jax.recipes.memory import BankFrame, bank_frames, fill_slots, hints, pack
+from stage_jax.recipes.memory import BankFrame, bank_frames, fill_slots, hints, pack, reference_frame
 from stage_jax.recipes.ranking import Evidence, relevance_by
 from stage_jax.recipes.step2_config import TINY, STEP2Config
 from stage_jax.story.types import Scene, Shot
@@ -79,6 +79,69 @@ def test_any_history(seed: int):
     assert chosen == pack(list(history), named, place, TINY, 1 + slots)
 
 
+def with_references(who: str, *shots: tuple[str, str]) -> list[BankFrame]:
+    return [*map(reference_frame, who.split()), *bank(*shots)]
+
+
+def test_references_are_anchors_and_never_the_previous_end_frame():
+    """The first of a character stands where its first appearance would; further ones are ranked, last among their equals."""
+    history = with_references("mia mia tom mia", ("mia", "wood"), ("mia", "beach"))
+    chosen = pack(history, ("mia", "tom"), "beach", TINY, 9)
+    assert [slot.frame for slot in chosen] == [7, 0, 2, 6, 4, 5, 1, 3]
+    assert [slot.why for slot in chosen] == [
+        "previous end frame", "first reference of mia", "first reference of tom", "shows mia, same place", "shows mia",
+        "shows mia", "further reference of mia", "further reference of mia",
+    ]  # fmt: skip
+    assert [chosen[i].hints for i in (1, 2)] == [(1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0)]
+    assert [slot.frame for slot in pack(history, ("tom",), "beach", TINY, 2)] == [7, 2]
+    opening = pack(history[:4], ("tom", "mia"), "beach", TINY, 9)
+    assert [slot.frame for slot in opening] == [2, 0, 1, 3]  # the first shot has no previous end frame, and no gap for it
+    release = STEP2Config(ends=True)
+    assert [slot.frame for slot in pack(history, ("mia", "tom"), "wood", release, 9)] == [7, 0, 2, 5, 1, 3]
+
+
+def test_references_are_seen_by_shots_that_name_their_character_alone():
+    history = with_references("mia tom", ("tom", "wood"))
+    assert [slot.frame for slot in pack(history, ("mia",), "wood", TINY, 9)] == [3, 0, 2]
+    assert [slot.frame for slot in pack(history, (), "wood", TINY, 9)] == [3, 2]
+    assert pack(history[:2], ("ada",), "wood", TINY, 9) == ()
+
+
+def test_a_reference_stands_first_also_where_appearances_are_no_anchors():
+    history = with_references("mia", ("mia", "wood"), ("tom", "wood"), ("", "wood"))
+    plain = STEP2Config(anchors=False, previous=False, ranking="recency")
+    scores = relevance_by("recency", Evidence(np.zeros((7, 1, 1, 1), np.float32), references=1))
+    assert [slot.frame for slot in pack(history, ("mia",), "wood", plain, 3, scores)] == [0, 6, 5]
+    assert [slot.frame for slot in pack(history, ("tom",), "wood", plain, 3, scores)] == [6, 5, 4]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+def test_any_history_with_references(seed: int, ends: bool):
+    """Whatever the references are: frames of shots keep their order among themselves, the places are as many as before."""
+    rng = np.random.default_rng(seed)
+    drawn = random_bank(rng, int(rng.integers(0, 12)))
+    given = [str(who) for who in rng.choice(PEOPLE, rng.integers(1, 9))]
+    history = [*map(reference_frame, given), *drawn]
+    named = tuple(str(who) for who in rng.permutation(PEOPLE)[: rng.integers(0, 4)])
+    place, places = str(rng.choice(PLACES)), int(rng.integers(1, 8))
+    recipe = dataclasses.replace(TINY, ends=ends, previous=bool(rng.random() < 0.5))
+    chosen = pack(history, named, place, recipe, places)
+    frames = [slot.frame for slot in chosen]
+    seen = [i for i, who in enumerate(given) if who in named]
+    usable = len(seen) + len(drawn) // (2 if ends else 1)
+    assert len(set(frames)) == len(frames) == min(places, usable)
+    assert [i for i in frames if i < len(given)] == [i for i in frames if i in seen]
+    previous = [len(history) - 1] if recipe.previous and drawn else []
+    assert frames[: len(previous)] == previous
+    appear = [next((i for i, f in enumerate(history) if who in f.characters and (f.end or f.reference or not ends)), None)
+              for who in named]  # fmt: skip
+    anchors = list(dict.fromkeys(i for i in appear if i is not None and i not in previous))
+    assert frames[len(previous) :][: len(anchors)] == anchors[: places - len(previous)]
+    assert all(given.index(who) in frames for who in set(given) & set(named)) or len(previous) + len(anchors) > places
+    assert all(slot.hints[-1] == 0 for slot in chosen if slot.frame < len(given))  # no reference shows a known place
+
+
 def test_hints_name_at_most_three():
     frame = BankFrame(0, False, frozenset(PEOPLE), "beach")
     assert hints(frame, PEOPLE, "wood") == (1.0, 1.0, 1.0, 0.0)
@@ -124,3 +187,20 @@ def test_rankings():
     assert pack(history, (), "", TINY, 0) == ()
     with pytest.raises(ValueError, match="found no CLIP embeddings"):
         relevance_by("clip_text", Evidence(latents))
+
+
+def test_rankings_of_references():
+    """Two references before two shots. Nothing is like a previous end frame that is not there; old are all references."""
+    rng = np.random.default_rng(0)
+    latents, pictures = rng.standard_normal((6, 2, 3, 3), np.float32), rng.standard_normal((6, 4), np.float32)
+    text = pictures[1] + 0.1
+    for n in (2, 6):
+        seen = Evidence(latents[:n], pictures[:n], text, references=2)
+        alike = {"latent": latents.reshape(6, -1), "clip_image": pictures}
+        for ranking, rows in alike.items():
+            cosines = rows[:n] @ rows[n - 1] / np.linalg.norm(rows[:n], axis=1) / np.linalg.norm(rows[n - 1])
+            expected = [0, 0] if n == 2 else cosines
+            np.testing.assert_allclose(relevance_by(ranking, seen), expected, rtol=1e-5)
+        assert np.argmax(relevance_by("clip_text", seen)) == 1
+        np.testing.assert_array_equal(relevance_by("recency", seen), [-1, -1, 0, 1, 2, 3][:n])
+        assert relevance_by("story", seen) is None
