@@ -1,31 +1,34 @@
-"""The bank: every frame that a story has so far, with its latent. It grows on the host; the model sees a pack of it."""
+"""The bank: every frame that a story has so far, with its latent, behind the references of its characters. It grows on the
+host; the model sees a pack of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from stage_jax.models.sequence import BASE_KERNEL
-from stage_jax.recipes.memory import Slot, bank_frames, fill_slots, pack
+from stage_jax.recipes.memory import Slot, bank_frames, fill_slots, pack, reference_frame
 from stage_jax.recipes.packing import memory_sizes
 from stage_jax.recipes.ranking import Evidence, relevance_by
 from stage_jax.recipes.step2 import Memory
 from stage_jax.recipes.step2_config import TINY, STEP2Config
-from stage_jax.story.board import MemoryEntry
+from stage_jax.story.board import MemoryEntry, Reference
 from stage_jax.story.hashes import pixel_hash
 from stage_jax.story.types import Scene, Shot, Story
 
 
 class Bank:
-    """Start and end frames of the shots drawn so far, in story order, for a model of this recipe.
+    """Reference pictures, then start and end frames of the shots drawn so far, in story order, for a model of this recipe.
 
     pictures: CLIP embeddings of the frames, where the recipe ranks by them, else None."""
 
     def __init__(self, story: Story, latent_shape: tuple[int, int, int], recipe: STEP2Config = TINY):
         self.story, self.recipe = story, recipe
+        self.references: list[Reference] = []
         self.shots: list[tuple[Scene, Shot]] = []
         self.latents = np.zeros((0, *latent_shape), np.float32)
         self._hashes: list[str] = []  # of the frames' latents
@@ -40,15 +43,24 @@ class Bank:
         pictures: Float[np.ndarray, "2 d"] | None = None,
     ) -> None:
         self.shots.append((scene, shot))
-        self.latents = np.concatenate([self.latents, pair])
-        self._hashes += [pixel_hash(latent) for latent in pair]
-        if pictures is not None:
-            self.pictures = pictures if self.pictures is None else np.concatenate([self.pictures, pictures])
+        self._append(pair, pictures)
+
+    def add_reference(
+        self,
+        reference: Reference,
+        latent: Float[np.ndarray, "1 c h w"],
+        picture: Float[np.ndarray, "1 d"] | None = None,
+    ) -> None:
+        """ValueError once there are shots: references stand before all of them."""
+        if self.shots:
+            raise ValueError(f"reference of {reference.character}: found {len(self.shots)} shots before it, expected none")
+        self.references.append(reference)
+        self._append(latent, picture)
 
     def pack(self, scene: Scene, shot: Shot, text: Float[np.ndarray, " d"] | None = None) -> tuple[Slot, ...]:
         """What the memory pack of this next shot holds. text: the CLIP embedding of its description, where it is ranked by."""
-        scores = relevance_by(self.recipe.ranking, Evidence(self.latents, self.pictures, text))
-        frames = bank_frames(self.shots)
+        scores = relevance_by(self.recipe.ranking, Evidence(self.latents, self.pictures, text, len(self.references)))
+        frames = [*(reference_frame(reference.character) for reference in self.references), *bank_frames(self.shots)]
         return pack(frames, shot.characters, scene.location, self.recipe, len(self.sizes), scores)
 
     def content(self, chosen: Sequence[Slot]) -> list[list[str | float]]:
@@ -61,8 +73,7 @@ class Bank:
         areas = [rows * columns for rows, columns in self.sizes]  # in latents
         return tuple(
             MemoryEntry(
-                shot=self.story.shot_name(*self.shots[slot.frame // 2]),
-                which="end" if slot.frame % 2 else "start",
+                **self._named(slot.frame),
                 rank=rank,
                 area=areas[rank] / (h * w),
                 tokens=areas[rank] // math.prod(BASE_KERNEL),
@@ -71,6 +82,20 @@ class Bank:
             )
             for rank, slot in enumerate(chosen)
         )
+
+    def _named(self, frame: int) -> dict[str, Any]:
+        """Which frame it is, in the words of `MemoryEntry`."""
+        if frame < len(self.references):
+            reference = self.references[frame]
+            return {"shot": "", "which": "reference", "character": reference.character, "number": reference.number}
+        shot, end = divmod(frame - len(self.references), 2)
+        return {"shot": self.story.shot_name(*self.shots[shot]), "which": "end" if end else "start"}
+
+    def _append(self, latents: Float[np.ndarray, "n c h w"], pictures: Float[np.ndarray, "n d"] | None) -> None:
+        self.latents = np.concatenate([self.latents, latents])
+        self._hashes += [pixel_hash(latent) for latent in latents]
+        if pictures is not None:
+            self.pictures = pictures if self.pictures is None else np.concatenate([self.pictures, pictures])
 
 
 def stack_memory(banks: Sequence[Bank], packs: Sequence[Sequence[Slot]]) -> Memory:

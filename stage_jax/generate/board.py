@@ -34,11 +34,16 @@ def draw_board(
 ) -> Board:
     """All pairs of a story by STEP2. The seed of a shot comes from `seed` and its place in the story, or is its own.
     edits: what of it is given, kept, found, or drawn several times."""
-    recipe, clip = models.step2.recipe, models.clip
-    bank, easel = Bank(story, models.latent_shape(), recipe), Easel(models, sampler, edits or Edits())
+    recipe, clip, edits = models.step2.recipe, models.clip, edits or Edits()
+    bank, easel = Bank(story, models.latent_shape(), recipe), Easel(models, sampler, edits)
     texts, shots = story_texts(story, recipe), []
     queries = clip.texts([shot.description for _, shot in story.shots()]) if recipe.ranking == "clip_text" else None
     tokens = clip.no_tokens()[None] if recipe.image_tokens else None
+    references = tuple(edits.references) if bank.sizes else ()
+    for reference in references:  # each alone, so that its latent is the same whatever others there are
+        picture = reference.picture[None]
+        seen = clip.frames(picture) if recipe.ranking in CLIP_RANKINGS else None
+        bank.add_reference(reference, easel.latents(picture), seen)
     for index, (scene, shot) in enumerate(story.shots()):
         name, shot_seed = story.shot_name(scene, shot), seed_of(seed, index, shot)
         chosen = bank.pack(scene, shot, None if queries is None else queries[index])
@@ -49,7 +54,7 @@ def draw_board(
         tokens = clip.tokens(pictures[1:]) if recipe.image_tokens else None
         if progress:
             progress(index + 1, len(texts))
-    return Board(story, tuple(shots), story.fps)
+    return Board(story, tuple(shots), story.fps, references)
 
 
 def given_board(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.edits import Edits
@@ -61,7 +61,7 @@ class Easel:
         return self._take(shot, given, pack_key)
 
     def _known_pair(self, shot: Request, pair: Pair, source: str, pack_key: str) -> Drawn:
-        return Drawn(pair, self._latents(pair), dict(source=source, seed=shot.seed, memory=(), pack_key=pack_key))
+        return Drawn(pair, self.latents(_frames(pair)), dict(source=source, seed=shot.seed, memory=(), pack_key=pack_key))
 
     def _take(self, shot: Request, given: dict[str, Any], pack_key: str) -> Drawn:
         """The candidate that was chosen, out of those that are asked for."""
@@ -98,8 +98,9 @@ class Easel:
             if shelf:
                 shelf.put(key, **found)
         pair = Pair(*found["frames"])
-        if shelf and not shelf.get(self._frames_key(pair)):  # for when the shot is locked, and only its frames are known
-            shelf.put(self._frames_key(pair), latents=found["latents"])
+        frames_key = self._frames_key(_frames(pair))
+        if shelf and not shelf.get(frames_key):  # for when the shot is locked, and only its frames are known
+            shelf.put(frames_key, latents=found["latents"])
         return pair, found["latents"], key
 
     def _known(self, given: dict[str, Any]) -> Known | None:
@@ -109,20 +110,24 @@ class Easel:
         latents = self.models.codec.encode_stills(np.stack([given.get(end, np.zeros_like(some)) for end in ENDS]))
         return np.asarray(latents, np.float32)[None], np.array([[end in given for end in ENDS]])
 
-    def _latents(self, pair: Pair) -> Float[np.ndarray, "2 c h w"]:
+    def latents(self, frames: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n c y x"]:
         """Those that frames were drawn from, if an earlier run knew them, or else those that the VAE sees in them."""
-        shelf, key = self.edits.shelf, self._frames_key(pair)
+        shelf, key = self.edits.shelf, self._frames_key(frames)
         if shelf and (found := shelf.get(key)):
             return found["latents"]
-        latents = np.asarray(self.models.codec.encode_stills(np.stack([pair.start, pair.end])), np.float32)
+        latents = np.asarray(self.models.codec.encode_stills(frames), np.float32)
         if shelf:
             shelf.put(key, latents=latents)
         return latents
 
-    def _frames_key(self, pair: Pair) -> str:
+    def _frames_key(self, frames: UInt8[np.ndarray, "n h w 3"]) -> str:
         return content_hash({
-            "frames": [pixel_hash(pair.start), pixel_hash(pair.end)], "vae": self.models.hashes.get("vae", "")
+            "frames": [pixel_hash(frame) for frame in frames], "vae": self.models.hashes.get("vae", "")
         })  # fmt: skip
+
+
+def _frames(pair: Pair) -> UInt8[np.ndarray, "2 h w 3"]:
+    return np.stack([pair.start, pair.end])
 
 
 def candidate_seed(seed: int, number: int) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import UInt8
 
 from stage_jax.generate.shelf import Shelf
-from stage_jax.story.board import Pair
+from stage_jax.story.board import Pair, Reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,8 @@ class Edits:
     shelf: finished work. given: frames that a person gives, by shot and "start" or "end"; where it is one of the two, the model
     draws the other to it. kept: pairs that stay, whatever else changes. earlier: the `BoardShot.pack_key` and the pair of
     shots that stay unless what they remember changes. afresh: shots that are drawn even if the shelf has them. candidates: how
-    many pairs of each shot are drawn. takes: which of them the shot's pair is, if not the first.
+    many pairs of each shot are drawn. takes: which of them the shot's pair is, if not the first. references: pictures of
+    characters, for the shots that name them; each character's in the order that they were given in.
     """
 
     shelf: Shelf | None = None
@@ -29,6 +30,7 @@ class Edits:
     afresh: frozenset[str] = frozenset()
     candidates: int = 1
     takes: Mapping[str, int] = field(default_factory=dict)
+    references: Sequence[Reference] = ()
 
     def numbers(self, name: str) -> list[int]:
         """The candidates of a shot that are drawn."""

@@ -19,21 +19,39 @@ class Pair:
     end: UInt8[np.ndarray, "height width 3"]
 
 
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A picture of a character that a person gave, RGB, as the model sees it. character: its id. number: which of the
+    character's references it is, from 1."""
+
+    character: str
+    number: int
+    picture: UInt8[np.ndarray, "height width 3"]
+
+
 @dataclass(frozen=True)
 class MemoryEntry:
-    """One earlier frame in a shot's memory pack.
+    """One frame in a shot's memory pack: of an earlier shot, or a reference picture of a character.
 
-    `rank` counts from 0, the most relevant; `area` is its share of a whole frame's tokens, `tokens` how many those are;
-    `score` is what it was ranked by; `why` is for people.
+    `shot` and `which` say of which shot it is the start or end frame; of a reference, `which` says so, `shot` is empty, and
+    `character` (an id) and `number` say which one it is. `rank` counts from 0, the most relevant; `area` is its share of a
+    whole frame's tokens, `tokens` how many those are; `score` is what it was ranked by; `why` is for people.
     """
 
     shot: str
-    which: Literal["start", "end"]
+    which: Literal["start", "end", "reference"]
     rank: int
     area: float
     tokens: int
     score: float
     why: str
+    character: str = ""
+    number: int = 0
+
+    @property
+    def key(self) -> tuple[str, str | int]:
+        """Which of `Board.pictures` it is."""
+        return (self.character, self.number) if self.which == "reference" else (self.shot, self.which)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +92,15 @@ class BoardShot:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """All shots of a story in order. `fps` is the clips' frames a second."""
+    """All shots of a story in order. `fps` is the clips' frames a second. `references`: pictures of characters that the shots
+    were drawn after."""
 
     story: Story
     shots: tuple[BoardShot, ...]
     fps: float
+    references: tuple[Reference, ...] = ()
+
+    def pictures(self) -> dict[tuple[str, str | int], UInt8[np.ndarray, "height width 3"]]:
+        """All that a memory can hold: frames by the shot's name and "start" or "end", references by character and number."""
+        frames = {(shot.name, which): getattr(shot.pair, which) for shot in self.shots for which in ("start", "end")}
+        return frames | {(each.character, each.number): each.picture for each in self.references}

@@ -14,13 +14,14 @@ from stage_jax.errors import InputError
 from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.board import check_words, draw_board, given_board, seed_of
 from stage_jax.generate.clips import ClipSampler, fill_board
+from stage_jax.generate.edits import Edits
 from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.models.dit import DiTConfig
 from stage_jax.recipes.packing import memory_sizes
 from stage_jax.recipes.step2 import Memory
 from stage_jax.recipes.step2_config import TINY
-from stage_jax.story.board import Board, Pair
+from stage_jax.story.board import Board, Pair, Reference
 from stage_jax.story.types import Shot
 from stage_jax.weights.folder import read_part, write_part
 from tests.generate.models import FRAMES, SAMPLING, make_story, write_models
@@ -86,6 +87,51 @@ def test_later_shots_see_what_was_drawn_and_earlier_ones_do_not(board: Board, mo
     assert all((a != b).any() for a, b in zip(pictures(changed), pictures(board), strict=True))
     changed = draw_board(models, make_story(last="The wood."), 5, sampler=sampler)
     np.testing.assert_array_equal(pictures(changed)[:2], pictures(board)[:2])
+
+
+def references(*who: str, seed: int = 0) -> list[Reference]:
+    rng = np.random.default_rng(seed)
+    pictures = rng.integers(0, 256, (len(who), SIDE, SIDE, 3), dtype=np.uint8)
+    return [Reference(name, 1, picture) for name, picture in zip(who, pictures, strict=True)]
+
+
+def test_references_are_remembered_from_the_first_shot_on(board: Board, models: Models, sampler: PairSampler):
+    """They change what is drawn, are named as what they are, and take part in no shot of others."""
+    programs = sampler.programs()
+    given = references("tom", "mia")
+    drawn = draw_board(models, make_story(), 5, sampler=sampler, edits=Edits(references=given))
+    assert drawn.references == tuple(given) and sampler.programs() == programs
+    named = [[(e.shot, e.which, e.character, e.number) for e in shot.memory] for shot in drawn.shots]
+    mia, tom = (("", "reference", who, 1) for who in ("mia", "tom"))
+    assert set(named[0]) == {mia} and named[1][:3] == [(NAMES[0], "end", "", 0), mia, tom]
+    assert named[2][:2] == [(NAMES[1], "end", "", 0), tom] and mia not in named[2]
+    assert [entry.why for entry in drawn.shots[1].memory[1:3]] == ["first reference of mia", "first reference of tom"]
+    assert {e.key for shot in drawn.shots for e in shot.memory} <= drawn.pictures().keys()
+    np.testing.assert_array_equal(drawn.pictures()["mia", 1], given[1].picture)
+    assert all((a != b).any() for a, b in zip(pictures(drawn), pictures(board), strict=True))
+    # Tom comes in with the second shot: nothing about him is known to the first
+    other = draw_board(models, make_story(), 5, sampler=sampler, edits=Edits(references=[references("ada")[0], given[1]]))
+    np.testing.assert_array_equal(pictures(other)[0], pictures(drawn)[0])
+    assert (pictures(other)[1:] != pictures(drawn)[1:]).any((1, 2, 3, 4)).all()
+
+
+def test_references_stand_before_all_shots(models: Models):
+    bank, (reference,) = Bank(make_story(), models.latent_shape()), references("mia")
+    latent = np.zeros((1, *models.latent_shape()), np.float32)
+    bank.add_reference(reference, latent)
+    bank.add(*next(make_story().shots()), np.zeros((2, *models.latent_shape()), np.float32))
+    with pytest.raises(ValueError, match="reference of mia: found 1 shots before it"):
+        bank.add_reference(reference, latent)
+
+
+def test_a_model_without_memory_has_no_use_for_references(models: Models):
+    step2 = dataclasses.replace(models.step2, recipe=dataclasses.replace(TINY, packing="off"))
+    forgetful = dataclasses.replace(models, step2=step2)
+    sampler = PairSampler(step2, models.captions)
+    edits = Edits(references=references("mia"))
+    drawn, plain = (draw_board(forgetful, make_story(), 5, sampler=sampler, edits=given) for given in (edits, None))
+    np.testing.assert_array_equal(pictures(drawn), pictures(plain))
+    assert drawn.references == () and all(shot.memory == () for shot in drawn.shots)
 
 
 def test_seeds():
@@ -182,6 +228,16 @@ def test_clips(board: Board, models: Models):
     np.testing.assert_array_equal(pictures(filled), pictures(board))
     again = fill_board(board, ClipSampler(models))
     assert all((a.clip == b.clip).all() for a, b in zip(filled.shots, again.shots, strict=True))
+
+
+def test_clips_that_land_end_nearer_to_their_pairs(models: Models):
+    """Only the pictures of the last latent frame move."""
+    rng = np.random.default_rng(0)
+    pair = Pair(*rng.integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8))
+    plain, landed = (ClipSampler(models, landing=n)([pair], ["mia walks left"], [1])[0].astype(float) for n in (0, 100))
+    kept = FRAMES - sizes.VAE.temporal_stride
+    np.testing.assert_array_equal(landed[:kept], plain[:kept])
+    assert np.square(landed[-1] - pair.end).mean() < np.square(plain[-1] - pair.end).mean()
 
 
 def test_given_pairs_are_fitted(models: Models):

@@ -14,12 +14,14 @@ from flax import nnx
 from stage_jax.errors import InputError
 from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.board import draw_board
+from stage_jax.generate.edits import Edits
 from stage_jax.generate.models import load_models
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.models.clip import CLIP, CLIPConfig
 from stage_jax.models.clip_text import CLIPTextConfig
 from stage_jax.models.dit import DiT
 from stage_jax.models.stacking import flat_params
+from stage_jax.story.board import Reference
 from stage_jax.weights.folder import write_part
 from tests.generate.models import SAMPLING, VOCABULARY, make_story, write_models
 from tests.goldens import drawn
@@ -56,6 +58,18 @@ def test_clip_ranks_the_memory_and_shows_the_previous_end_frame(tmp_path: Path):
     ranked = sorted(range(3), key=lambda i: -cosines[i])[: len(board.shots[2].memory) - 1]
     names = [(board.shots[i // 2].name, ("start", "end")[i % 2]) for i in ranked]
     assert [(entry.shot, entry.which) for entry in board.shots[2].memory[1:]] == names
+
+    # References are compared with the text as frames are, and stand before them only as the first of their character.
+    given = [Reference("tom", n, picture) for n, picture in enumerate(frames[1:] // 2, 1)]
+    other = draw_board(models, make_story(), 5, sampler=sampler, edits=Edits(references=given))
+    last = other.shots[2]
+    assert [(entry.shot, entry.number) for entry in last.memory[:2]] == [(board.shots[1].name, 0), ("", 1)]
+    for entry in last.memory[1:]:
+        seen = models.clip.frames(other.pictures()[entry.key][None])[0]
+        cosine = seen @ query / (np.linalg.norm(seen) * np.linalg.norm(query))
+        np.testing.assert_allclose(entry.score, cosine, rtol=1e-4)
+    scores = [entry.score for entry in last.memory[2:]]
+    assert scores == sorted(scores, reverse=True) and len(scores) >= 1
 
     # Another picture before it is another pair, although memory and text are the same.
     empty = stack_memory([Bank(make_story(), models.latent_shape(), models.step2.recipe)], [()])
