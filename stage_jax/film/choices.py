@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from stage_jax.errors import InputError
 from stage_jax.film.earlier import earlier_memories, earlier_pairs
+from stage_jax.film.references import read_references
 from stage_jax.generate.edits import Edits
 from stage_jax.generate.shelf import NAME, Shelf
 from stage_jax.story.board import Pair
@@ -81,6 +82,7 @@ def edits_of(choices: Choices, story: Story, folder: Path, out: Path, size: tupl
         afresh=frozenset(choices.only),
         candidates=choices.candidates,
         takes=choices.take,
+        references=read_references(story, folder, size),
     )
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 from stage_jax.film.markup import Markup, element
 from stage_jax.film.shot_html import image, optional, shot_article, video
 from stage_jax.film.timecode import shot_spans, timecode
-from stage_jax.story.board import Board
+from stage_jax.story.board import Board, Reference
 from stage_jax.story.types import Character, Location, Scene
 
 POLICY = (
@@ -97,19 +97,21 @@ def _lead(board: Board, film_mp4: bytes | None) -> Markup:
     film = Markup("") if film_mp4 is None else video(film_mp4)
     cast = element(
         "div",
-        _people("Characters", board.story.characters),
+        _people("Characters", board.story.characters, board.references),
         _people("Locations", board.story.locations),
         class_="cast",
     )
     return element("section", film, cast, class_="lead film" if film else "lead")
 
 
-def _people(heading: str, entries: Iterable[Character | Location]) -> Markup:
+def _people(heading: str, entries: Iterable[Character | Location], references: Sequence[Reference] = ()) -> Markup:
+    """What the story says of them, with the references as the model sees them."""
     rows = []
     for entry in entries:
-        tag = getattr(entry, "tag", "")
-        rows.append(element("dt", entry.name or entry.id, *optional("span", tag, "tag")))
-        rows.append(element("dd", entry.description))
+        tag, name = getattr(entry, "tag", ""), entry.name or entry.id
+        rows.append(element("dt", name, *optional("span", tag, "tag")))
+        mine = [image(each.picture, THUMBNAIL, f"reference of {name}") for each in references if each.character == entry.id]
+        rows.append(element("dd", entry.description, *([element("div", *mine, class_="references")] if mine else ())))
     return element("section", element("h2", heading), element("dl", *rows)) if rows else Markup("")
 
 
@@ -141,7 +143,7 @@ def _scenes(
     """A section per scene that has shots on the board, in the board's order."""
     places = {location.id: location.name for location in board.story.locations}
     hashes = {entry["name"]: entry["hash"] for entry in manifest["shots"]}
-    pairs = {shot.name: shot.pair for shot in board.shots}
+    pictures = board.pictures()
     scenes: dict[str, tuple[Scene, list[int]]] = {}
     for index, shot in enumerate(board.shots):
         scenes.setdefault(shot.scene.id, (shot.scene, []))[1].append(index)
@@ -149,7 +151,7 @@ def _scenes(
         heading = scene.heading or places.get(scene.location, scene.location)
         begin, end = spans[indices[0]][0], spans[indices[-1]][1]
         shots = (
-            shot_article(board, shot, spans[index], pairs, hashes[shot.name], clips.get(shot.name))
+            shot_article(board, shot, spans[index], pictures, hashes[shot.name], clips.get(shot.name))
             for index, shot in ((index, board.shots[index]) for index in indices)
         )
         yield element(

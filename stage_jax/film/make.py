@@ -20,6 +20,7 @@ from stage_jax.film.frames import write_frames
 from stage_jax.film.html import board_html
 from stage_jax.film.manifest import manifest
 from stage_jax.film.png import write_png
+from stage_jax.film.references import unused_references, why_unused
 from stage_jax.film.sheet import contact_sheet
 from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.timecode import editing_rate, frame_rate
@@ -81,7 +82,7 @@ def make_film(
     else:
         size = tuple(models.filler.sampling["size"])
         kept = locked_pairs(story, choices, out, size)
-    for warning in warnings(models.captions.tokenizer, story):
+    for warning in (*warnings(models.captions.tokenizer, story), *unused_references(story, why_unused(models))):
         progress.say(f"warning: {story_path}: {warning}")
 
     def report(label: str) -> Callable[[int, int], None]:
@@ -132,7 +133,6 @@ def unused_fields(story: Story) -> list[str]:
     `fps` sets the pace at which the film plays, but a clip keeps the frames that the filler was trained at.
     """
     unused = {name for name in ("fps", "aspect") if getattr(story, name) != getattr(Story, name)}
-    unused |= {"references" for character in story.characters if character.references}
     for _, shot in story.shots():
         unused |= {"seconds"} if shot.seconds != Shot.seconds else set()
         unused |= {f"{end}.prompt" for end, frame in (("start", shot.start), ("end", shot.end)) if frame.prompt}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from stage_jax.film.html import board_html
 from stage_jax.film.make import TINY, Reports
 from stage_jax.film.manifest import manifest
 from stage_jax.film.png import write_png
+from stage_jax.film.references import unused_references, why_unused
 from stage_jax.film.sheet import contact_sheet
 from stage_jax.generate.board import check_words, draw_board
 from stage_jax.generate.models import Models, load_models
@@ -61,12 +63,8 @@ def make_boards(
     boards, failed = [], []
     for path in mine:
         place, label = (out, "pairs") if len(paths) == 1 else (out / path.stem, f"pairs of {path.stem}")
-
-        def report(done: int, total: int, label: str = label) -> None:
-            progress.step(label, done, total)
-
         try:
-            boards.append(_make(path, place, models, sampler, seed, choices, report))
+            boards.append(_make(path, place, models, sampler, seed, choices, progress, label))
         except (InputError, OSError) as error:
             if len(paths) == 1:
                 raise
@@ -84,13 +82,17 @@ def _make(
     sampler: PairSampler,
     seed: int,
     choices: Choices,
-    report: Callable[[int, int], None],
+    progress: Reports,
+    label: str,
 ) -> Board:
     story = read_story(path)
     check_names(choices, story)
     story = with_locks(story, choices.lock)
     check_words(models, story, str(path))
     edits = edits_of(choices, story, path.parent, out, tuple(models.step2.sampling["size"]))
+    for warning in unused_references(story, why_unused(models)):
+        progress.say(f"warning: {path}: {warning}")
+    report = functools.partial(progress.step, label)
     files.remove_partial(out)
     with files.staged_folder(out, made_of(story), earlier_files(out)) as staging:
         board = draw_board(models, story, seed, sampler=sampler, progress=report, edits=edits)

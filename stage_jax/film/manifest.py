@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from stage_jax.film.timecode import shot_frames
-from stage_jax.story.board import Board, BoardShot
+from stage_jax.story.board import Board, BoardShot, MemoryEntry
 from stage_jax.story.hashes import canonical_json, content_hash, pixel_hash
 from stage_jax.story.types import story_to_json
 
@@ -30,9 +30,7 @@ def manifest(
     guidance, seed of the film), without paths. `files`: path inside the board folder -> sha256 of the file.
     """
     shared = {"weights": content_hash(model_hashes), "settings": content_hash(settings)}
-    pictures = {
-        (shot.name, which): pixel_hash(getattr(shot.pair, which)) for shot in board.shots for which in ("start", "end")
-    }
+    pictures = {key: pixel_hash(picture) for key, picture in board.pictures().items()}
     made = {
         "schema": SCHEMA,
         "story": {
@@ -50,7 +48,7 @@ def manifest(
     return json.loads(canonical_json(made))
 
 
-def _shot(shot: BoardShot, pictures: dict[tuple[str, str], str], shared: dict[str, str]) -> dict[str, Any]:
+def _shot(shot: BoardShot, pictures: dict[tuple[str, str | int], str], shared: dict[str, str]) -> dict[str, Any]:
     """One shot: `inputs` (what its hash is over), what the memory saw and why, and what was made by what."""
     start, end = pictures[shot.name, "start"], pictures[shot.name, "end"]
     given = {"start": start, "end": end} if shot.source in ("given", "kept") else None
@@ -65,13 +63,7 @@ def _shot(shot: BoardShot, pictures: dict[tuple[str, str], str], shared: dict[st
             "seconds": shot.shot.seconds,
         },
         "pack": [
-            {
-                "shot": entry.shot,
-                "which": entry.which,
-                "rank": entry.rank,
-                "area": entry.area,
-                "pixels": pictures.get((entry.shot, entry.which)),
-            }
+            {**_named(entry), "rank": entry.rank, "area": entry.area, "pixels": pictures.get(entry.key)}
             for entry in shot.memory
         ],
         "seed": shot.seed,
@@ -92,3 +84,10 @@ def _shot(shot: BoardShot, pictures: dict[tuple[str, str], str], shared: dict[st
         "candidates": [{"number": other.number, "seed": other.seed} for other in shot.candidates],
         "clip": clip,
     }
+
+
+def _named(entry: MemoryEntry) -> dict[str, Any]:
+    """Which picture it is: a shot's frame, or which reference of which character."""
+    if entry.which == "reference":
+        return {"reference": entry.character, "number": entry.number}
+    return {"shot": entry.shot, "which": entry.which}

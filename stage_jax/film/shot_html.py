@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,23 +12,25 @@ from jaxtyping import UInt8
 from stage_jax.film.markup import Markup, element
 from stage_jax.film.png import fit, png_bytes
 from stage_jax.film.timecode import timecode
-from stage_jax.story.board import Board, BoardShot, Candidate, MemoryEntry, Pair
+from stage_jax.story.board import Board, BoardShot, Candidate, MemoryEntry
 
 # Longest sides in pixels: the full pictures lie beside the page in frames/, and a long story must stay one page.
 PICTURE, CANDIDATE, REMEMBERED = 960, 240, 96
+Pictures: TypeAlias = Mapping[tuple[str, str | int], UInt8[np.ndarray, "H W 3"]]
+"""What a memory can hold, as `Board.pictures` has it."""
 
 
 def shot_article(
-    board: Board, shot: BoardShot, span: tuple[int, int], pairs: Mapping[str, Pair], digest: str, clip: bytes | None
+    board: Board, shot: BoardShot, span: tuple[int, int], pictures: Pictures, digest: str, clip: bytes | None
 ) -> Markup:
-    """The shot's article, with its name as id. span: its first frame on the film, and the first after it. pairs: of the board's
-    shots by name, for the memory. digest: its content hash. clip: its mp4 file, if it has one."""
+    """The shot's article, with its name as id. span: its first frame on the film, and the first after it. pictures: of the
+    board, for the memory. digest: its content hash. clip: its mp4 file, if it has one."""
     begin, end = span
     source = {"given": "given", "kept": "kept as it was"}.get(shot.source, f"drawn by {shot.source}")
     marks = [source, *(f"{which} given" for which in shot.given)]
     marks += ["locked"] * shot.shot.locked + ["no cut before"] * (not shot.shot.cut)
     time = f"{timecode(begin, board.fps)} – {timecode(end, board.fps)} ({(end - begin) / board.fps:.2f} s)"
-    pictures = [
+    shown = [
         element(
             "div",
             _frame(shot, "start"),
@@ -36,9 +39,9 @@ def shot_article(
             class_="pair",
         )
     ]
-    pictures.extend(_candidate(shot, other) for other in shot.candidates)
+    shown.extend(_candidate(shot, other) for other in shot.candidates)
     if clip is not None:
-        pictures.append(element("figure", video(clip), element("figcaption", f"clip, {end - begin} frames"), class_="clip"))
+        shown.append(element("figure", video(clip), element("figcaption", f"clip, {end - begin} frames"), class_="clip"))
     return element(
         "article",
         element(
@@ -47,7 +50,7 @@ def shot_article(
             element("span", " · ".join(marks), class_="source"),
             element("span", time, class_="mono"),
         ),
-        element("div", *pictures, class_="pictures moving" if clip is not None else "pictures"),
+        element("div", *shown, class_="pictures moving" if clip is not None else "pictures"),
         element(
             "div",
             element(
@@ -57,7 +60,7 @@ def shot_article(
                 *optional("p", shot.shot.notes, "notes"),
             ),
             _facts(board, shot, digest),
-            _memory(shot.memory, pairs),
+            _memory(board, shot.memory, pictures),
             class_="told",
         ),
         class_="shot",
@@ -119,20 +122,18 @@ def _facts(board: Board, shot: BoardShot, digest: str) -> Markup:
     return element("dl", *rows, *content, class_="table")
 
 
-def _memory(entries: tuple[MemoryEntry, ...], pairs: Mapping[str, Pair]) -> Markup:
-    """The earlier frames that the model saw for this shot, each as large as its share of the tokens."""
+def _memory(board: Board, entries: tuple[MemoryEntry, ...], pictures: Pictures) -> Markup:
+    """What the model saw for this shot, each picture as large as its share of the tokens."""
     items = []
     for entry in entries:
         side = f"--side: {min(1.0, max(0.0, float(entry.area))) ** 0.5:.4f}"
-        pictures = []
-        if entry.shot in pairs:
-            frame = getattr(pairs[entry.shot], entry.which)
-            pictures.append(image(frame, REMEMBERED, f"{entry.shot}, {entry.which} frame", side))
+        name, picture = _named(board, entry), pictures.get(entry.key)
+        alt = name if entry.which == "reference" else f"{entry.shot}, {entry.which} frame"
         items.append(
             element(
                 "li",
-                *pictures,
-                element("div", f"{entry.shot} {entry.which}"),
+                *(() if picture is None else (image(picture, REMEMBERED, alt, side),)),
+                element("div", name),
                 element("div", f"rank {entry.rank}, score {entry.score:.2f}"),
                 element("div", f"{entry.tokens} tokens, {entry.area:.0%} of a frame"),
                 element("div", entry.why, class_="why"),
@@ -140,3 +141,12 @@ def _memory(entries: tuple[MemoryEntry, ...], pairs: Mapping[str, Pair]) -> Mark
         )
     seen = element("ol", *items) if items else element("p", "Nothing: no earlier frame was shown.", class_="none")
     return element("section", element("h4", "What the memory saw"), seen, class_="memory")
+
+
+def _named(board: Board, entry: MemoryEntry) -> str:
+    """A shot's frame, or a reference of a character, by its number where there are several."""
+    if entry.which != "reference":
+        return f"{entry.shot} {entry.which}"
+    who = next((who for who in board.story.characters if who.id == entry.character), None)
+    several = who is not None and len(who.references) > 1
+    return f"reference{f' {entry.number}' if several else ''} of {who.name if who and who.name else entry.character}"

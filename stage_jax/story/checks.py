@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_SHOTS = 10_000
 LONGEST_PATH = 250  # characters
+MOST_REFERENCES = 100  # of one character; memory has room for a handful
 MOST_SECONDS = 600.0  # of one shot
 LEAST_FPS, MOST_FPS = 1.0, 120.0
 MOST_SEED = 2**32 - 1
@@ -37,9 +38,12 @@ def check_story(story: Story, file: str, captions: bool = True) -> None:
         _check_ids([entry.id for entry in getattr(story, name)], top.key(name))
     _check_extra(story.extra, top)
     for i, character in enumerate(story.characters):
-        _check_extra(character.extra, top.key("characters").item(i))
+        here = top.key("characters").item(i)
+        _check_extra(character.extra, here)
+        if (count := len(character.references)) > MOST_REFERENCES:
+            raise here.key("references").error(f"{count:,} pictures", f"at most {MOST_REFERENCES}")
         for j, path in enumerate(character.references):
-            check_path(path, top.key("characters").item(i).key("references").item(j))
+            check_path(path, here.key("references").item(j))
     _check_scenes(story, top, captions)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stage_jax.cli.main import main
 from stage_jax.errors import InputError
@@ -23,7 +25,7 @@ from stage_jax.generate.clips import ClipSampler
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.models.dit import DiTConfig
 from stage_jax.story.pairs import read_picture
-from stage_jax.story.types import Frame, Scene, Shot, Story, story_to_json
+from stage_jax.story.types import Character, Frame, Scene, Shot, Story, story_to_json
 from stage_jax.weights.folder import read_part, write_part
 from tests.film.test_make import Said, names, pngs
 from tests.generate.models import SAMPLING, make_story, write_models
@@ -94,6 +96,10 @@ def shots(captions: list[str], story: Story) -> list[str]:
 
 def frames_of(folder: Path) -> dict[str, bytes]:
     return {name: data for name, data in pngs(folder).items() if name.startswith("frames/")}
+
+
+def hashes(out: Path) -> dict[str, str]:
+    return {shot["name"]: shot["hash"] for shot in json.loads((out / "manifest.json").read_text())["shots"]}
 
 
 def pairs(manifest: dict) -> dict[str, dict]:
@@ -190,6 +196,58 @@ def test_a_shorter_story_leaves_no_files_of_the_longer_one(place: Path, tmp_path
     board(place, out, replace(story, scenes=(replace(story.scenes[0], shots=story.scenes[0].shots[:2]),)))
     left = {f"{name}_{which}.png" for name in SHOTS[:2] for which in ("start", "end")}
     assert {file.name for file in (out / "frames").iterdir()} == left | {"mine.png", f"{SHOTS[7]}_end.png"}
+
+
+def test_an_edited_reference_draws_the_shots_that_see_it_and_those_who_remember_them(
+    place: Path, tmp_path: Path, drawn: list[str]
+):
+    """Tom's shots are the third, fourth and seventh; the second of his references is seen by the first of them alone."""
+    rng, folder, out = np.random.default_rng(0), tmp_path / "a", tmp_path / "a" / "out"
+    folder.mkdir()
+
+    def paint(folder: Path, *files: str) -> None:
+        for name in files:
+            write_png(folder / f"{name}.png", rng.integers(0, 256, (SIDE, SIDE // 2, 3), dtype=np.uint8))
+
+    def cast(**changes: tuple[str, ...]) -> Story:
+        references = {"mia": ("mia.png",), "tom": ("tom.png", "tom2.png"), "ada": ("ada.png",)} | changes
+        who = [Character(name, name.title(), references=files) for name, files in references.items()]
+        return replace(eight(), characters=tuple(who))
+
+    def again(story: Story) -> list[str]:
+        drawn.clear()
+        board(place, out, story)
+        return shots(drawn, story)
+
+    paint(folder, "mia", "tom", "tom2", "tom3", "ada")
+    assert again(cast()) == SHOTS and again(cast()) == []
+    toms = [SHOTS[2], SHOTS[3], SHOTS[6]]
+    paint(folder, "tom")
+    before = hashes(out)
+    assert again(cast()) == toms
+    assert [name for name, content in hashes(out).items() if content != before[name]] == toms
+    paint(folder, "tom2")
+    assert again(cast()) == toms
+    paint(folder, "ada")  # no shot names her
+    kept = (folder / "mia.png").read_bytes()
+    Image.open(folder / "mia.png").save(folder / "mia.png", compress_level=0)  # another file, the same picture
+    assert (folder / "mia.png").read_bytes() != kept
+    assert again(cast()) == again(cast(tom=("tom.png", "tom2.png", "tom3.png"))) == again(cast(ada=())) == []
+    frames = frames_of(out)
+    assert again(cast(tom=())) == toms and frames_of(out) != frames
+    assert again(cast()) == toms and frames_of(out) == frames
+    paint(folder, "mia")
+    before = hashes(out)
+    made = again(cast())
+    assert made == [name for name, content in hashes(out).items() if content != before[name]] and SHOTS[0] in made
+
+    shutil.copytree(folder, tmp_path / "b", ignore=shutil.ignore_patterns("out"))
+    board(place, tmp_path / "b" / "out", cast())
+    assert pngs(tmp_path / "b" / "out") == pngs(out)  # as if they had been so from the start
+
+    paint(folder, "tom")
+    only = board(place, out, cast(), only=[SHOTS[0]])  # of the others those whose memory differs
+    assert [name for name in SHOTS if pairs(only)[name]["by"] == "step2"] == [SHOTS[0], *toms]
 
 
 def test_given_frames(place: Path, tmp_path: Path, drawn: list[str]):

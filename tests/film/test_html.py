@@ -17,7 +17,7 @@ from PIL import Image
 from stage_jax.film.html import board_html, shipped
 from stage_jax.film.manifest import manifest
 from stage_jax.film.video import read_video, write_mp4
-from stage_jax.story.board import Board
+from stage_jax.story.board import Board, MemoryEntry, Reference
 from tests.film.boards import make_board
 from tests.film.browser import CHROMIUM, browser
 from tests.film.browser import Page as Browsed
@@ -109,6 +109,38 @@ def test_what_the_memory_saw_is_shown_as_large_as_its_share(board: Board) -> Non
     assert seen.words.count("shares Mia and the beach") == 0 + 0 + 1 + 2 + 3 + 3
     assert seen.words.count("rank 1, score 1.7532 tokens, 50% of a frame") == 4
     assert seen.words.count("Nothing: no earlier frame was shown.") == 1
+
+
+def with_references(board: Board, name: str) -> Board:
+    """Two references of a character called so, and of Tom one; the last shot remembers Tom's and the second of the others."""
+    pictures = [np.full((64, 64, 3), grey, np.uint8) for grey in (10, 20, 30)]
+    given = (Reference("mia", 1, pictures[0]), Reference("mia", 2, pictures[1]), Reference("tom", 1, pictures[2]))
+    mia = replace(board.story.characters[0], name=name, references=("a.png", "b.png"))
+    story = replace(board.story, characters=(mia, replace(board.story.characters[1], references=("c.png",))))
+    seen = [
+        MemoryEntry("", "reference", rank, 0.5**rank, 64 >> rank, 1.0, why, who, number)
+        for rank, who, number, why in ((1, "tom", 1, "first reference of tom"), (2, "mia", 2, "further reference of mia"))
+    ]
+    *others, last = board.shots
+    last = replace(last, memory=(last.memory[0], *seen))
+    return replace(board, story=story, shots=(*others, last), references=given)
+
+
+@pytest.mark.parametrize("name", ["Mia", *MARKUP])
+def test_references_are_shown_and_named_by_whom_they_show(board: Board, name: str) -> None:
+    """In the cast all of them, in a memory those that it saw; a number where there are several, and no shot's name."""
+    seen = Page(page(with_references(board, name)))
+    assert {tag for tag, _ in seen.tags} <= TAGS and all(attributes.keys() <= ATTRIBUTES for _, attributes in seen.tags)
+    cast = [found for found in seen.find("img") if found["alt"].startswith("reference of") and "style" not in found]
+    assert [(found["alt"], decoded(found["src"])[0, 0, 0]) for found in cast] == [
+        (f"reference of {name}", 10), (f"reference of {name}", 20), ("reference of Tom", 30),
+    ]  # fmt: skip
+    remembered = [found for found in seen.find("img") if (found.get("style") or "").startswith("--side")][-2:]
+    assert [(found["alt"], decoded(found["src"])[0, 0, 0]) for found in remembered] == [
+        ("reference of Tom", 30), (f"reference 2 of {name}", 20),
+    ]  # fmt: skip
+    toms = "reference of Tomrank 1, score 1.0032 tokens, 50% of a framefirst reference of tom"
+    assert f"{toms}reference 2 of {name}rank 2" in seen.words
 
 
 def picture_of(board: Board, name: str, which: str) -> np.ndarray:

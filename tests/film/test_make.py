@@ -166,7 +166,7 @@ def changed(story: Story, **shot: object) -> Story:
 
 FIELDS = [
     (replace(make_story(), fps=24.0, aspect="16:9"), ["aspect", "fps"]),
-    (replace(make_story(), characters=(Character("mia", "Mia", references=("a.png",)),)), ["references"]),
+    (replace(make_story(), characters=(Character("mia", "Mia", references=("a.png",)),)), []),
     (changed(make_story(), seconds=3.0, locked=True), ["seconds"]),
     (changed(make_story(), start=Frame("left"), end=Frame(image="b.png")), ["start.prompt"]),
     (changed(make_story(), size="wide", cut=False, seed=3, notes="x", video_prompt="left"), []),

@@ -37,6 +37,12 @@ def story(**changes: Any) -> dict[str, Any]:
     return {"title": "T", "characters": [{"id": "mia", "name": "Mia"}], "scenes": [{"id": "SC01", "shots": shots}]}
 
 
+def cast(*references: str) -> bytes:
+    """The story, in which Mia, whom a shot names, has these references."""
+    mia = {"id": "mia", "name": "Mia", "references": list(references)}
+    return json.dumps(story(characters=["mia"]) | {"characters": [mia]}).encode()
+
+
 def bomb(path: Path) -> None:
     """A PNG of 50,000 x 50,000 pixels in a few hundred bytes."""
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -65,6 +71,12 @@ FILES: list[tuple[str, str, bytes, str]] = [
     ("absolute path", "s.json", json.dumps(story(end={"image": "/etc/passwd"})).encode(), "end.image: found"),
     ("symlink out", "s.json", json.dumps(story(start={"image": "link.png"})).encode(), "link.png leads out of"),
     ("device", "s.json", json.dumps(story(start={"image": "pipe.png"})).encode(), "no such picture in"),
+    ("no such reference", "s.json", cast("a.png"), "no such picture in"),
+    ("reference: path escape", "s.json", cast("a.png", "b/../../secret.png"), "characters[0].references[1]: found"),
+    ("reference: absolute path", "s.json", cast("/etc/passwd"), "characters[0].references[0]: found"),
+    ("reference: symlink out", "s.json", cast("link.png"), "link.png leads out of"),
+    ("reference: device", "s.json", cast("pipe.png"), "no such picture in"),
+    ("too many references", "s.json", cast(*["a.png"] * 101), "characters[0].references: found 101 pictures, expected at most"),
     ("another kind of file", "s.docx", b"PK", "found a file called '*.docx', expected *.json or *.fountain"),
 ]  # fmt: skip
 PICTURES: list[tuple[str, Callable[[Path], Any], str]] = [
@@ -75,10 +87,10 @@ PICTURES: list[tuple[str, Callable[[Path], Any], str]] = [
 ]
 
 
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], verb: str = "film") -> str:
     """The one line that a bad input ends in; no more than that is left of it."""
     before = set(Path(arguments[0]).parents[1].rglob("*"))
-    assert cli.main(["film", *arguments]) == 2
+    assert cli.main([verb, *arguments]) == 2
     told = capsys.readouterr()
     assert told.out == "" and told.err.count("\n") == 1 and "Traceback" not in told.err and len(told.err) < 600
     assert set(Path(arguments[0]).parents[1].rglob("*")) == before
@@ -108,6 +120,23 @@ def test_pictures(
     (tmp_path / "story" / "s.fountain").write_text(FOUNTAIN)
     arguments = [str(tmp_path / "story" / "s.fountain"), "--out", str(tmp_path / "out"), "--pairs", str(pairs)]
     assert expected in refused(arguments, capsys)
+
+
+@pytest.mark.parametrize("verb", ["film", "board"])
+@pytest.mark.parametrize(("spoil", "expected"), [case[1:] for case in PICTURES[1:]], ids=[case[0] for case in PICTURES[1:]])
+def test_references(
+    verb: str, spoil: Callable[[Path], Any], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "story"
+    folder.mkdir()
+    Image.new("RGB", (16, 16)).save(folder / "mia.png")
+    spoil(folder / "mia.png")
+    told = json.loads(cast("mia.png"))
+    for shot in told["scenes"][0]["shots"]:
+        shot["description"] = "Mia jumps at Elm Hill."  # words that the shipped model knows
+    (folder / "s.json").write_text(json.dumps(told))
+    line = refused([str(folder / "s.json"), "--out", str(tmp_path / "out")], capsys, verb)
+    assert expected in line and "mia.png" in line
 
 
 def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stage_jax.film.manifest import manifest
-from stage_jax.story.board import Board
+from stage_jax.story.board import Board, MemoryEntry, Reference
 from stage_jax.story.hashes import canonical_json, content_hash, pixel_hash
 from stage_jax.story.types import Frame
 from tests.film.boards import make_board
@@ -69,6 +69,17 @@ def test_another_picture_changes_the_shots_that_remember_it_and_given_pairs(boar
     given = board.shots[3]
     assert given.source == "given"
     assert 3 in changed(before, made(with_shot(board, 3, pair=replace(given.pair, start=black))))
+
+
+def test_a_reference_is_told_by_whom_it_shows_and_changes_the_shots_that_remember_it(board: Board) -> None:
+    grey, black = np.full((64, 64, 3), 99, np.uint8), np.zeros((64, 64, 3), np.uint8)
+    entry = MemoryEntry("", "reference", 1, 0.5, 32, 1.0, "first reference of mia", "mia", 2)
+    seen = replace(with_shot(board, 2, memory=(entry,)), references=(Reference("mia", 2, grey),))
+    before = made(seen)
+    told = {"reference": "mia", "number": 2, "rank": 1, "area": 0.5, "pixels": pixel_hash(grey)}
+    assert before["shots"][2]["inputs"]["pack"] == [told]
+    assert changed(before, made(replace(seen, references=(Reference("mia", 2, black),)))) == [2]
+    assert changed(before, made(replace(seen, references=(*seen.references, Reference("tom", 1, black))))) == []
 
 
 def test_a_shots_hash_does_not_follow_notes_or_folders(board: Board) -> None:
