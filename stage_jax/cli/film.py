@@ -28,6 +28,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", metavar="N", type=whole(0, MOST_SEED), default=0, help="default: 0")
     parser.add_argument("--steps", metavar="N", type=whole(1, 1000), help="sampling steps (default: the model's)")
     parser.add_argument("--guidance", metavar="G", type=finite, help="weight of the caption in pairs (default: the model's)")
+    parser.add_argument(
+        "--landing", metavar="N", type=whole(0, 1000), help="steps that bring each clip's end to its end frame (the model's)"
+    )
     add_choices(parser)
     add_endpoint(parser, "--refine", "write clip prompts from the pairs: `rules`, or a vision model's endpoint", "--llm")
     parser.set_defaults(run=run)
@@ -53,6 +56,7 @@ def run(args: argparse.Namespace, unknown: list[str]) -> None:
             seed=args.seed,
             steps=args.steps,
             guidance=args.guidance,
+            landing=args.landing,
             refine=refine,
             choices=choices(args),
         )

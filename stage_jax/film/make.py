@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -27,7 +27,7 @@ from stage_jax.film.timecode import editing_rate, frame_rate
 from stage_jax.film.video import film_scale, write_mp4
 from stage_jax.generate.board import check_words, describe_too_long, describe_unknown, draw_board, given_board
 from stage_jax.generate.clips import ClipSampler, fill_board
-from stage_jax.generate.models import Models, load_models
+from stage_jax.generate.models import load_models
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.generate.shelf import NAME, Shelf
 from stage_jax.models.piece_tokenizer import Tokenizer
@@ -59,13 +59,14 @@ def make_film(
     seed: int = 0,
     steps: int | None = None,
     guidance: float | None = None,
+    landing: int | None = None,
     refine: Refine | None = None,
     choices: Choices | None = None,
 ) -> Board:
     """Makes a film of a story in the folder `out` and returns its board, clips included.
 
     model, step2: model folders, the shipped tiny one by default. pairs: a folder of given start and end frames; then nothing
-    is drawn. steps, guidance: override the models' own. refine: writes the clip prompts that the story lacks, from
+    is drawn. steps, guidance, landing: override the models' own. refine: writes the clip prompts that the story lacks, from
     the pairs. choices: which shots stay, and the like. What an earlier run made in `out` of the same things is not made again.
     InputError on anything wrong with what was given, before anything is written. What is left out of the story goes to
     `progress` as warnings."""
@@ -88,20 +89,21 @@ def make_film(
     def report(label: str) -> Callable[[int, int], None]:
         return lambda done, total: progress.step(label, done, total)
 
-    shelf = Shelf(out / NAME)
+    shelf, clips = Shelf(out / NAME), ClipSampler(models, steps, landing)
+    sampling = {"dit": clips.settings}
     files.remove_partial(out)
     with files.staged_folder(out, _made_of(story), earlier_files(out)) as staging:
         if given is None:
             shelf = edits.shelf
             drawing = PairSampler(models.step2, models.captions, steps, guidance)
+            sampling["step2"] = drawing.settings
             board = draw_board(models, story, seed, sampler=drawing, progress=report("pairs"), edits=edits)
         else:
             board = given_board(story, given, seed, size, kept)
         if refine is not None:
             board = refine_board(board, refine, progress=report("prompts"))
-        board = fill_board(board, ClipSampler(models, steps), progress=report("clips"), shelf=shelf)
-        settings = {"seed": seed, "sampling": sampling(models, steps, guidance)}
-        write_board(board, staging, dict(models.hashes), settings, out)
+        board = fill_board(board, clips, progress=report("clips"), shelf=shelf)
+        write_board(board, staging, dict(models.hashes), {"seed": seed, "sampling": sampling}, out)
     shelf.tidy()
     return board
 
@@ -137,15 +139,6 @@ def unused_fields(story: Story) -> list[str]:
         unused |= {"seconds"} if shot.seconds != Shot.seconds else set()
         unused |= {f"{end}.prompt" for end, frame in (("start", shot.start), ("end", shot.end)) if frame.prompt}
     return sorted(unused)
-
-
-def sampling(models: Models, steps: int | None, guidance: float | None) -> dict[str, dict[str, Any]]:
-    """How each model was sampled: its own way, and what overrode it."""
-    given = {"steps": steps} if steps else {}
-    used = {"dit": dict(models.filler.sampling) | given}
-    if models.step2:
-        used["step2"] = dict(models.step2.sampling) | given | ({} if guidance is None else {"guidance": guidance})
-    return used
 
 
 def write_board(

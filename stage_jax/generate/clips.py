@@ -27,10 +27,11 @@ CLIP_PARTS = ("vae", "umt5", "dit")  # of the models, that a clip comes from
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClipSampler:
-    """First/last-frame to video. steps: overrides the model's own."""
+    """First/last-frame to video. steps, landing (see `sampling.landing`): override the model's own."""
 
     models: Models
     steps: int | None = None
+    landing: int | None = None
 
     @property
     def frames(self) -> int:
@@ -56,7 +57,8 @@ class ClipSampler:
     @property
     def settings(self) -> dict[str, Any]:
         """How clips are sampled: the model's own way, and what overrides it."""
-        return dict(self.models.filler.sampling) | ({} if self.steps is None else {"steps": self.steps})
+        overrides = {"steps": self.steps, "landing": self.landing}
+        return dict(self.models.filler.sampling) | {name: value for name, value in overrides.items() if value is not None}
 
     def key(self, pair: Pair, caption: str, seed: int) -> str:
         """The hash of all that a clip is made from."""
@@ -68,6 +70,8 @@ class ClipSampler:
 
     @functools.cached_property
     def _sample(self):
+        landing = self.settings.get("landing", 0)
+
         def model(latent, timestep, conditions):
             return self.models.filler.dit(flf2v_sequence(latent, conditions[0], timestep, conditions[1])).outputs[0]
 
@@ -75,7 +79,7 @@ class ClipSampler:
             vae = self.models.codec.vae
             condition = flf2v_condition(vae, first, last, self.frames)
             velocity = guided_velocity(model, (condition, caption), (condition, empty), scale)
-            return land(vae, denoise(velocity, noise, solver), last, self.models.filler.sampling.get("landing", 0))
+            return land(vae, denoise(velocity, noise, solver), last, landing)
 
         return jax.jit(sample)
 

@@ -14,11 +14,13 @@ import pytest
 from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.film import make
-from stage_jax.film.make import make_film, sampling, unused_fields, warnings
+from stage_jax.film.make import make_film, unused_fields, warnings
 from stage_jax.film.png import write_png
 from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.video import count_frames, read_video
+from stage_jax.generate.clips import ClipSampler
 from stage_jax.generate.models import load_models
+from stage_jax.generate.pairs import PairSampler
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.story.board import Board
 from stage_jax.story.pairs import read_picture
@@ -192,13 +194,12 @@ def test_warnings_of_what_the_filler_reads():
 
 
 def test_settings_name_the_sampling_that_was_used(place: Path):
+    """The models' own, and what overrides it; the manifest has them."""
     models = load_models(place / "model")
-    own = sampling(models, None, None)
-    assert own["step2"]["steps"] == own["dit"]["steps"] == SAMPLING["steps"] and own["step2"]["guidance"] == 2.5
-    given = sampling(models, 7, 0.0)
-    assert given["step2"]["steps"] == given["dit"]["steps"] == 7
-    assert given["step2"]["guidance"] == 0.0 and given["dit"]["guidance"] == own["dit"]["guidance"]
-    assert sampling(load_models(place / "model", draw=False), None, None).keys() == {"dit"}
+    own, clips = PairSampler(models.step2, models.captions).settings, ClipSampler(models).settings
+    assert own["steps"] == clips["steps"] == SAMPLING["steps"] and own["guidance"] == 2.5 and "landing" not in clips
+    given, landed = PairSampler(models.step2, models.captions, 7, 0.0).settings, ClipSampler(models, 7, 3).settings
+    assert given == own | {"steps": 7, "guidance": 0.0} and landed == clips | {"steps": 7, "landing": 3}
 
 
 def test_refined_prompts_are_in_the_story(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board):
