@@ -2,7 +2,7 @@
 zeros, so that it begins as the model it was. On toy clips, with the encoders of the tiny STEP2.
 
     stage data toy --out data/toy
-    stage train --config configs/wan_t2v_1_3b.py:tiny --workdir runs/tiny_t2v --config.steps=4000
+    stage train --config configs/wan_t2v_1_3b.py:tiny --workdir runs/tiny_t2v --config.steps=1500 --config.data.stories=500
     stage train --config configs/tiny_widened.py --workdir runs/tiny_widened
     python tools/measure_tiny.py --model runs/tiny_widened/model --parts swapped,filler --data data/toy --out out/widened
 
@@ -18,7 +18,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.encoders = "runs/tiny_step2_long/model"  # VAE, text encoder, tokenizer
     config.init = "runs/tiny_t2v/model"
     config.seed = 0
-    config.steps = 60 if arg == "smoke" else 2000
+    config.steps = 60 if arg == "smoke" else 1500
     config.log_every, config.checkpoint_every = 50, 500
     config.ema = 0.998
     config.shift = 3.0
@@ -37,5 +37,5 @@ def get_config(arg: str = "") -> ConfigDict:
             "b2": 0.98,
         }
     )
-    config.data = ConfigDict({"dir": "data/toy", "batch": 20, "stories": 1000})
+    config.data = ConfigDict({"dir": "data/toy", "batch": 20, "stories": 500})
     return config
