@@ -49,16 +49,16 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
 def test_film_calls_make_film(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = stub(monkeypatch, "stage_jax.film.make", "make_film")
     assert cli.main(["film", "a.fountain", "--out", "out"]) == 0
-    flags = "--model m --step2 s --seed 7 --steps 5 --guidance 2.5"
+    flags = "--model m --step2 s --seed 7 --steps 5 --guidance 2.5 --landing 9"
     assert cli.main(["film", "a.json", "--out=o", *flags.split()]) == 0
     assert cli.main(["film", "a.json", "--out=o", "--pairs", "p"]) == 0
     assert [args[:-1] for args, _ in calls] == [(Path("a.fountain"), Path("out")), *[(Path("a.json"), Path("o"))] * 2]
     assert all(options.pop("choices") == Choices() for _, options in calls)
-    optional = ("model", "step2", "pairs", "seed", "steps", "guidance", "refine")
+    optional = ("model", "step2", "pairs", "seed", "steps", "guidance", "landing", "refine")
     assert [options for _, options in calls] == [
-        dict(zip(optional, (None, None, None, 0, None, None, None), strict=True)),
-        dict(zip(optional, (Path("m"), Path("s"), None, 7, 5, 2.5, None), strict=True)),
-        dict(zip(optional, (None, None, Path("p"), 0, None, None, None), strict=True)),
+        dict(zip(optional, (None, None, None, 0, None, None, None, None), strict=True)),
+        dict(zip(optional, (Path("m"), Path("s"), None, 7, 5, 2.5, 9, None), strict=True)),
+        dict(zip(optional, (None, None, Path("p"), 0, None, None, None, None), strict=True)),
     ]
     for flags, expected in (("rules", refine_by_rules), ("http://h/v1 --llm eye", None)):
         assert cli.main(["film", "a.json", "--out=o", "--refine", *flags.split()]) == 0
@@ -75,6 +75,7 @@ WRONG = [
     (["film", "a.json", "--out", "o", "--seed", "1.5"], "argument --seed: found '1.5'"),
     (["film", "a.json", "--out", "o", "--seed", str(2**32)], "argument --seed: found"),
     (["film", "a.json", "--out", "o", "--steps", "0"], "argument --steps: found '0', expected a whole number from 1"),
+    (["film", "a.json", "--out", "o", "--landing", "-1"], "argument --landing: found '-1', expected a whole number from 0"),
     (["film", "a.json", "--out", "o", "--guidance", "nan"], "argument --guidance: found 'nan', expected a number"),
     (["film", "a.json", "--out", "o", "--pairs", "p", "--guidance", "3"], "--guidance: found with --pairs"),
     (["film", "a.json", "--out", "o", "--guid", "3"], "unknown arguments: --guid 3"),
