@@ -79,24 +79,27 @@ def pack(
     bank: in the order of time, reference pictures first. characters: those that the new shot names, in that order; anchors are
     the first appearances of each, in the order of naming. A reference picture is seen by the shots that name its character
     and by no others, whose pack it could only mislead; a character's first one is its anchor whatever the recipe says, since
-    somebody gave it to be looked at. scores: the relevance of every frame of the bank (`recipes.ranking`); None: what it
-    shares with the shot. Of frames as relevant as each other the newer shot's comes first, and references come last, in the
-    order that they were given in."""
+    somebody gave it to be looked at. While there is no previous end frame, the first anchor takes its place, besides its own.
+    scores: the relevance of every frame of the bank (`recipes.ranking`); None: what it shares with the shot. Of frames as
+    relevant as each other the newer shot's comes first, and references come last, in the order that they were given in."""
     kept = [i for i, frame in enumerate(bank) if _may_be_seen(frame, characters, recipe)]
     if not kept or not places:
         return ()
     ends = [i for i in kept if bank[i].end]
-    leading = [max(ends, key=lambda i: bank[i].shot)] if recipe.previous and ends else []
+    previous = [max(ends, key=lambda i: bank[i].shot)] if recipe.previous and ends else []
     appearances = {name: first_appearance(bank, name, kept) for name in characters}
     first = {name: i for name, i in appearances.items() if i is not None and (recipe.anchors or bank[i].reference)}
-    anchors = list(dict.fromkeys(a for a in first.values() if a not in leading))
+    anchors = list(dict.fromkeys(a for a in first.values() if a not in previous))
+    # The model has learnt to look for the film's course in the first place and for who is who in those behind it, and a
+    # place that is left empty before filled ones would break the rule that what is valid is a prefix.
+    leading = previous or (anchors[:1] if recipe.previous else [])
     relevances = [relevance(frame, characters, location) for frame in bank] if scores is None else scores
     rest = [i for i in kept if i not in leading and i not in anchors]
     rest.sort(key=lambda i: (-relevances[i], -bank[i].shot, bank[i].end))
     order = (leading + anchors + rest)[:places]
 
     def why(i: int) -> str:
-        if i in leading:
+        if i in previous:
             return "previous end frame"
         if bank[i].reference:
             return f"{'first' if i in anchors else 'further'} reference of {', '.join(bank[i].characters)}"

@@ -95,7 +95,10 @@ def test_references_are_anchors_and_never_the_previous_end_frame():
     assert [chosen[i].hints for i in (1, 2)] == [(1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0)]
     assert [slot.frame for slot in pack(history, ("tom",), "beach", TINY, 2)] == [7, 2]
     opening = pack(history[:4], ("tom", "mia"), "beach", TINY, 9)
-    assert [slot.frame for slot in opening] == [2, 0, 1, 3]  # the first shot has no previous end frame, and no gap for it
+    assert [slot.frame for slot in opening] == [2, 2, 0, 1, 3]  # the first anchor stands in for a previous end frame
+    assert {slot.why for slot in opening[:2]} == {"first reference of tom"}
+    plain = pack(history[:4], ("tom", "mia"), "beach", STEP2Config(previous=False), 9)
+    assert [slot.frame for slot in plain] == [2, 0, 1, 3]  # a recipe without that place
     release = STEP2Config(ends=True)
     assert [slot.frame for slot in pack(history, ("mia", "tom"), "wood", release, 9)] == [7, 0, 2, 5, 1, 3]
 
@@ -130,14 +133,17 @@ def test_any_history_with_references(seed: int, ends: bool):
     frames = [slot.frame for slot in chosen]
     seen = [i for i, who in enumerate(given) if who in named]
     usable = len(seen) + len(drawn) // (2 if ends else 1)
-    assert len(set(frames)) == len(frames) == min(places, usable)
+    stand_in = recipe.previous and not drawn and bool(seen)  # the first anchor, in the place of a previous end frame
+    assert len(frames) == min(places, usable + stand_in) and len(set(frames[stand_in:])) == len(frames) - stand_in
+    assert frames[:1] == frames[1:2] or not stand_in or places == 1
     assert [i for i in frames if i < len(given)] == [i for i in frames if i in seen]
-    previous = [len(history) - 1] if recipe.previous and drawn else []
+    previous = [len(history) - 1] if recipe.previous and drawn else frames[:stand_in]
     assert frames[: len(previous)] == previous
     appear = [next((i for i, f in enumerate(history) if who in f.characters and (f.end or f.reference or not ends)), None)
               for who in named]  # fmt: skip
-    anchors = list(dict.fromkeys(i for i in appear if i is not None and i not in previous))
+    anchors = list(dict.fromkeys(i for i in appear if i is not None and (stand_in or i not in previous)))
     assert frames[len(previous) :][: len(anchors)] == anchors[: places - len(previous)]
+    assert not stand_in or frames[0] == anchors[0]
     assert all(given.index(who) in frames for who in set(given) & set(named)) or len(previous) + len(anchors) > places
     assert all(slot.hints[-1] == 0 for slot in chosen if slot.frame < len(given))  # no reference shows a known place
 
