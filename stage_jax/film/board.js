@@ -43,20 +43,57 @@
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
   };
+  // A candidate stands in the shot's large frames from when it is clicked, or comes by C, until it is clicked again.
+  const candidatesOf = (shot) => [...(shot?.querySelectorAll(".candidate") ?? [])];
+  const own = new Map(); // what the large frames show else
+  const look = (shot, candidate) => {
+    candidatesOf(shot).forEach((each) => {
+      each.classList.toggle("large", each === candidate);
+      each.setAttribute("aria-pressed", each === candidate);
+    });
+    const small = candidate?.querySelectorAll("img");
+    shot.querySelectorAll(".pair figure").forEach((figure, index) => {
+      const [frame, caption] = [figure.querySelector("img"), figure.querySelector("figcaption")];
+      if (!own.has(frame)) own.set(frame, { src: frame.src, alt: frame.alt, words: caption.textContent });
+      const { src, alt, words } = own.get(frame);
+      frame.src = small ? small[index].src : src;
+      frame.alt = small ? small[index].alt : alt;
+      caption.textContent = small ? `${words} of candidate ${candidate.querySelector("b").textContent}` : words;
+    });
+  };
+  const toggleCandidate = (candidate) => {
+    const shot = candidate.closest(".shot");
+    mark(shots.indexOf(shot));
+    look(shot, candidate.classList.contains("large") ? undefined : candidate);
+  };
+  const nextCandidate = () => {
+    const all = candidatesOf(shots[current]);
+    if (all.length) look(shots[current], all[all.findIndex((each) => each.classList.contains("large")) + 1]);
+  };
+  document.querySelectorAll(".candidate").forEach((candidate) => {
+    Object.assign(candidate, { role: "button", tabIndex: 0, ariaPressed: "false", title: "Look at it in the large frames (C)" });
+    candidate.addEventListener("click", () => { if (getSelection().isCollapsed) toggleCandidate(candidate); });
+    candidate.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      toggleCandidate(candidate);
+    });
+  });
   const actions = {
     previous: () => go(current - 1), next: () => go(current + 1), play, film: playFilm, theme, print: () => window.print(),
+    candidate: nextCandidate,
   };
   const keys = {
-    ArrowLeft: "previous", k: "previous", ArrowRight: "next", j: "next", " ": "play", f: "film", d: "theme",
+    ArrowLeft: "previous", k: "previous", ArrowRight: "next", j: "next", " ": "play", f: "film", d: "theme", c: "candidate",
   };
 
   tools.hidden = false;
   tools.addEventListener("click", (event) => actions[event.target.closest("button")?.value]?.());
   links.forEach((link, index) => link.addEventListener("click", (event) => { event.preventDefault(); go(index); }));
   document.addEventListener("keydown", (event) => {
-    const within = event.target.closest("button, summary, a, video");
-    const own = within && (event.key === " " || within.matches("video"));  // keys that it takes itself
-    if (own || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+    const within = event.target.closest("button, summary, a, video, [role=button]");
+    const taken = within && (event.key === " " || within.matches("video"));  // keys that it takes itself
+    if (taken || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
     event.preventDefault();
     actions[keys[event.key]]();
   });

@@ -94,7 +94,7 @@ def _title(board: Board, title: str, spans: tuple[tuple[int, int], ...]) -> Mark
 
 
 def _lead(board: Board, film_mp4: bytes | None) -> Markup:
-    film = Markup("") if film_mp4 is None else video(film_mp4)
+    film = Markup("") if film_mp4 is None else video(film_mp4, board.shots[0].pair.start, "The film")
     cast = element(
         "div",
         _people("Characters", board.story.characters, board.references),

@@ -15,7 +15,8 @@ from stage_jax.film.timecode import timecode
 from stage_jax.story.board import Board, BoardShot, Candidate, MemoryEntry
 
 # Longest sides in pixels: the full pictures lie beside the page in frames/, and a long story must stay one page.
-PICTURE, CANDIDATE, REMEMBERED = 960, 240, 96
+PICTURE, POSTER, CANDIDATE, REMEMBERED = 960, 480, 240, 96
+FEW = 128  # pixels a side of pictures that would only blur where the page enlarges them
 Pictures: TypeAlias = Mapping[tuple[str, str | int], UInt8[np.ndarray, "H W 3"]]
 """What a memory can hold, as `Board.pictures` has it."""
 
@@ -39,9 +40,9 @@ def shot_article(
             class_="pair",
         )
     ]
-    shown.extend(_candidate(shot, other) for other in shot.candidates)
     if clip is not None:
-        shown.append(element("figure", video(clip), element("figcaption", f"clip, {end - begin} frames"), class_="clip"))
+        moving = video(clip, shot.pair.start, f"{shot.name}, clip")
+        shown.append(element("figure", moving, element("figcaption", f"clip, {end - begin} frames"), class_="clip"))
     return element(
         "article",
         element(
@@ -51,6 +52,7 @@ def shot_article(
             element("span", time, class_="mono"),
         ),
         element("div", *shown, class_="pictures moving" if clip is not None else "pictures"),
+        *_candidates(shot),
         element(
             "div",
             element(
@@ -70,16 +72,30 @@ def shot_article(
 
 def image(picture: UInt8[np.ndarray, "H W 3"], longest: int, alt: str, style: str = "") -> Markup:
     """A picture inside the page, its longer side at most `longest` pixels."""
-    picture = fit(picture, longest)
-    source = "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode("ascii")
-    height, width = picture.shape[:2]
-    return element("img", src=source, alt=alt, width=str(width), height=str(height), style=style or False)
+    shown = fit(picture, longest)
+    height, width = shown.shape[:2]
+    return element(
+        "img", src=_source(shown), alt=alt, width=str(width), height=str(height), style=style or False, class_=_few(picture)
+    )
 
 
-def video(mp4: bytes) -> Markup:
-    """A film inside the page, which waits to be played."""
+def _source(picture: UInt8[np.ndarray, "H W 3"]) -> str:
+    return "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode("ascii")
+
+
+def _few(picture: UInt8[np.ndarray, "H W 3"]) -> str | bool:
+    """The class of pictures of so few pixels that they are shown as squares."""
+    return "few" if max(picture.shape[:2]) <= FEW else False
+
+
+def video(mp4: bytes, poster: UInt8[np.ndarray, "H W 3"], says: str) -> Markup:
+    """A film inside the page, which waits to be played. poster: shown until then. says: what it is, for those who do not
+    see it."""
     source = "data:video/mp4;base64," + base64.b64encode(mp4).decode("ascii")
-    return element("video", src=source, controls=True, loop=True, muted=True, playsinline=True)
+    return element(
+        "video", src=source, poster=_source(fit(poster, POSTER)), controls=True, loop=True, muted=True, playsinline=True,
+        aria_label=says, class_=_few(poster),
+    )  # fmt: skip
 
 
 def optional(name: str, value: str, class_: str) -> tuple[Markup, ...]:
@@ -92,15 +108,28 @@ def _frame(shot: BoardShot, which: str) -> Markup:
     return element("figure", picture, element("figcaption", which))
 
 
+def _candidates(shot: BoardShot) -> tuple[Markup, ...]:
+    """The pairs that were drawn for the shot, small, each with what it takes to choose it; nothing where there is one."""
+    if not shot.candidates:
+        return ()
+    items = (_candidate(shot, other) for other in shot.candidates)
+    return (element("section", element("h4", "Candidates"), element("ol", *items), class_="candidates"),)
+
+
 def _candidate(shot: BoardShot, other: Candidate) -> Markup:
-    """A pair that was drawn for the shot, small, with what it takes to choose it."""
-    taken = ", taken" if other.number == shot.take else ""
+    taken = other.number == shot.take
     frames = [
         image(getattr(other.pair, which), CANDIDATE, f"{shot.name}, candidate {other.number}, {which} frame")
         for which in ("start", "end")
     ]
-    caption = element("figcaption", f"candidate {other.number}{taken}, seed {other.seed}")
-    return element("figure", element("div", *frames, class_="pair"), caption, class_="candidate")
+    chosen = element("span", "taken", class_="taken") if taken else element("code", f"--take {shot.name}={other.number}")
+    return element(
+        "li",
+        element("div", *frames, class_="frames"),
+        element("div", element("b", str(other.number)), " ", chosen),
+        element("div", f"seed {other.seed}", class_="seed"),
+        class_="candidate chosen" if taken else "candidate",
+    )
 
 
 def _facts(board: Board, shot: BoardShot, digest: str) -> Markup:
@@ -134,8 +163,8 @@ def _memory(board: Board, entries: tuple[MemoryEntry, ...], pictures: Pictures) 
                 "li",
                 *(() if picture is None else (image(picture, REMEMBERED, alt, side),)),
                 element("div", name),
-                element("div", f"rank {entry.rank}, score {entry.score:.2f}"),
-                element("div", f"{entry.tokens} tokens, {entry.area:.0%} of a frame"),
+                element("div", f"rank {entry.rank}, score {entry.score:.2f}", class_="number"),
+                element("div", f"{entry.tokens} tokens, {entry.area:.0%} of a frame", class_="number"),
                 element("div", entry.why, class_="why"),
             )
         )

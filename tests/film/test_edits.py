@@ -287,7 +287,7 @@ def test_candidates(place: Path, tmp_path: Path, drawn: list[str]):
     beside = {file.name: file.read_bytes() for file in (out / "candidates").iterdir()}
     frame = (out / "frames" / f"{SHOTS[1]}_end.png").read_bytes()
     assert len(beside) == 8 and beside[f"{SHOTS[1]}_2_end.png"] == frame != beside[f"{SHOTS[1]}_1_end.png"]
-    assert "candidate 2, taken" in (out / "board.html").read_text()
+    assert '<b>2</b> <span class="taken">' in (out / "board.html").read_text()
     drawn.clear()
     board(place, out, story, take={SHOTS[1]: 2})
     assert drawn == [] and (out / "frames" / f"{SHOTS[1]}_end.png").read_bytes() == frame

@@ -26,11 +26,12 @@ from tests.film.browser import Page as Browsed
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "section", "article", "footer", "div", "dl",
     "dt", "dd", "h1", "h2", "h3", "h4", "p", "span", "figure", "figcaption", "img", "video", "ol", "li", "details",
-    "summary", "pre", "nav", "a", "button", "script",
+    "summary", "pre", "nav", "a", "button", "script", "b", "code",
 }
 ATTRIBUTES = {
     "charset", "http-equiv", "content", "name", "class", "id", "src", "alt", "width", "height", "style", "title",
-    "controls", "loop", "muted", "playsinline", "lang", "aria-hidden", "aria-label", "href", "value", "type", "hidden",
+    "controls", "loop", "muted", "playsinline", "poster", "lang", "aria-hidden", "aria-label", "href", "value", "type",
+    "hidden",
 }
 # fmt: on
 MARKUP = [
