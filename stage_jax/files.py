@@ -106,9 +106,10 @@ def remove_partial(path: str | Path) -> None:
 @contextmanager
 def system_errors(path: str | Path) -> Iterator[None]:
     """Makes an OSError that names `path` of what native writers (ArrayRecord, TensorStore) say in words only: RuntimeError or
-    ValueError of a full disk, or of one that must not be written."""
+    ValueError of a full disk, or of one that must not be written. Names `path` in an OSError that names nothing, too."""
     try:
-        yield
+        with named_errors(path):
+            yield
     except (RuntimeError, ValueError) as error:
         for code in FULL_OR_CLOSED:
             if os.strerror(code) in str(error):

@@ -1,0 +1,66 @@
+"""`stage train` on a disk of its own, a small one in memory, that is full from the fifth step on; then again with room.
+
+    unshare --map-root-user --mount python -m tests.training.full_disk_worker DISK CONFIG.py
+
+DISK: an empty folder, which stays so. The task is that of three numbers. Prints what came of both runs as JSON; exits with
+`NO_DISK` where this process may not mount.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from stage_jax.cli.main import main as stage
+from stage_jax.training import train as loop
+from tests.training.toy import ToyTask
+
+NO_DISK = 77
+FULL_FROM = 5  # step
+
+
+class FillingTask(ToyTask):
+    """Its disk is filled once the first checkpoint is whole."""
+
+    disk: Path
+    begun = 0
+
+    def work(self, batch: Any) -> Any:
+        FillingTask.begun += 1
+        if FillingTask.begun == FULL_FROM:
+            while not (self.disk / "run" / "checkpoints" / "3").is_dir():
+                time.sleep(0.01)
+            fill(self.disk / "filler")
+        return super().work(batch)
+
+
+def fill(path: Path) -> None:
+    file = os.open(path, os.O_CREAT | os.O_WRONLY)
+    try:
+        while True:
+            os.write(file, bytes(1 << 12))
+    except OSError:
+        os.close(file)
+
+
+def main(disk: Path, config: str) -> int:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, check=False).returncode:
+        return NO_DISK
+    loop.make_task, FillingTask.disk = FillingTask, disk
+    found = []
+    for _ in range(2):
+        code = stage(["train", "--config", config, "--workdir", str(disk / "run")])
+        whole = sorted(int(path.name) for path in (disk / "run" / "checkpoints").iterdir() if path.name.isdecimal())
+        found.append({"code": code, "checkpoints": whole, "model": (disk / "run" / "model").exists()})
+        (disk / "filler").unlink(missing_ok=True)
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
