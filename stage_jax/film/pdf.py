@@ -20,6 +20,7 @@ COLUMNS, ROWS = 2, 2
 PAGE, MARGIN, GAP, TITLE = (297.0, 210.0), 12.0, 9.0, 17.0
 HEAD, PICTURES, ARROW = 9.5, 48.0, 7.0
 LEADING = 0.44  # mm of a line for a point of its letters
+SMALL = 7  # points of the smallest letters
 INK, SOFT, LINE = (30, 30, 28), (110, 108, 102), (200, 198, 190)
 FRAME = 960  # the longest side of a picture in the file, in pixels
 LONGEST = 2000  # characters of a text that are laid out at all; a shot has room for about 700
@@ -48,7 +49,7 @@ def storyboard_pdf(board: Board) -> bytes:
             if index < len(board.shots):
                 row, column = divmod(place, COLUMNS)
                 pdf.set_xy(MARGIN + column * (width + GAP), MARGIN + TITLE + row * height)
-                _shot(pdf, board, index, spans[index], width)
+                _shot(pdf, board, index, spans[index], width, height - GAP / 6)
     return bytes(pdf.output())
 
 
@@ -62,31 +63,32 @@ def _title(pdf: FPDF, board: Board, spans: tuple[tuple[int, int], ...], page: st
     _lines(pdf, page, PAGE[0] - 2 * MARGIN, 9, 1, colour=SOFT, align="R")
 
 
-def _shot(pdf: FPDF, board: Board, index: int, span: tuple[int, int], width: float) -> None:
+def _shot(pdf: FPDF, board: Board, index: int, span: tuple[int, int], width: float, height: float) -> None:
     shot, (begin, end) = board.shots[index], span
     x, y = pdf.get_x(), pdf.get_y()
     pdf.set_draw_color(*LINE)
     pdf.line(x, y, x + width, y)
     pdf.set_xy(x, y + 1)
     _lines(pdf, f"{index + 1}    {shot.name}", width, 9, 1, style="B")
-    _lines(pdf, shot.scene.heading, width * 0.7, 6.5, 1, colour=SOFT)
+    _lines(pdf, shot.scene.heading, width * 0.7, SMALL, 1, colour=SOFT)
     pdf.set_xy(x, y + 1)
     frames = f"{timecode(begin, board.fps)} – {timecode(end, board.fps)}"
     _lines(pdf, frames, width, 7.5, 1, align="R")
-    _lines(pdf, f"{end - begin} frames, {(end - begin) / board.fps:.2f} s", width, 6.5, 1, colour=SOFT, align="R")
+    _lines(pdf, f"{end - begin} frames, {(end - begin) / board.fps:.2f} s", width, SMALL, 1, colour=SOFT, align="R")
     tall = _pair(pdf, shot, x, y + HEAD, width)
     pdf.set_xy(x, y + HEAD + tall + 1.2)
     spare = int((PICTURES - tall) / (8 * LEADING))
     people = {character.id: character.name for character in board.story.characters}
     camera = [shot.shot.size, shot.shot.angle, shot.shot.movement, ", ".join(people.get(w, w) for w in shot.shot.characters)]
     rows = [
-        (" · ".join(filter(None, [*camera, shot.shot.transition])), 6.5, 1, SOFT),
+        (" · ".join(filter(None, [*camera, shot.shot.transition])), SMALL, 1, SOFT),
         (shot.caption, 8, 3 + spare, INK),
         (shot.shot.dialogue and f"“{shot.shot.dialogue}”", 8, 2, INK),
-        (shot.shot.notes, 6.5, 1, SOFT),
     ]
     for text, size, most, colour in rows:
         _lines(pdf, text, width, size, most, colour=colour)
+    left = int((y + height - pdf.get_y()) / (SMALL * LEADING))  # lines, which the notes may have
+    _lines(pdf, shot.shot.notes, width, SMALL, max(left, 1), colour=SOFT)
 
 
 def _pair(pdf: FPDF, shot: BoardShot, x: float, y: float, width: float) -> float:

@@ -14,7 +14,9 @@ import av
 import numpy as np
 import opentimelineio as otio
 import pytest
+from fpdf import FPDF
 
+from stage_jax.film import pdf
 from stage_jax.film.animatic import animatic_frames
 from stage_jax.film.deliverables import NAMES, write_deliverables
 from stage_jax.film.fcpxml import fcpxml_text
@@ -145,6 +147,26 @@ def test_the_pdf_has_four_shots_a_page() -> None:
         # every frame once in the file, as many placed on the pages
         assert len(re.findall(rb"/Subtype /Image", data)) <= 2 * shots
     assert data == storyboard_pdf(make_board())
+
+
+@pytest.mark.parametrize(("caption", "lines"), [("Mia waits.", 3), ("Mia waits and waits. " * 90, 1)])
+def test_notes_have_the_room_that_other_words_leave(caption: str, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no word stands below the shot's own part of the page."""
+    written, lay = [], pdf._lines
+
+    def noted(page: FPDF, text: str, *given: object, **how: object) -> None:
+        begin = page.get_y()
+        lay(page, text, *given, **how)
+        written.append((text, begin, page.get_y()))
+
+    monkeypatch.setattr(pdf, "_lines", noted)
+    board = make_board()
+    shot = replace(board.shots[0], caption=caption)
+    shot = replace(shot, shot=replace(shot.shot, notes="Hold it a little longer. " * 60, dialogue="Have you seen it? " * 40))
+    storyboard_pdf(replace(board, shots=(shot,)))
+    text, begin, end = written[-1]
+    assert text.startswith("Hold it") and round((end - begin) / (pdf.SMALL * pdf.LEADING)) >= lines
+    assert max(end for *_, end in written) <= pdf.MARGIN + pdf.TITLE + (210 - 2 * pdf.MARGIN - pdf.TITLE) / pdf.ROWS
 
 
 def test_letters_that_the_font_lacks_are_squares(recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture) -> None:
