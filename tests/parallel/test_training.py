@@ -39,54 +39,63 @@ def finish(*processes: subprocess.Popen[str]) -> None:
     assert all(process.returncode == 0 for process in processes), "\n".join(text[-3000:] for text in said)
 
 
-def told(folder: Path, name: str, optimizer: str, mesh: dict[str, int], steps: int = STEPS) -> dict[str, Any]:
-    return {"workdir": str(folder / name), "optimizer": optimizer, "mesh": mesh, "steps": steps}
+def start_two(folder: Path, optimizer: str, stop: int | None = None) -> list[subprocess.Popen[str]]:
+    """A run of two processes of two devices each."""
+    with socket.create_server(("localhost", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+    runs = [told(folder, "two", optimizer, {"data": 2, "fsdp": 2}, stop)]
+    shared = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": 2}
+    return [start(folder, f"two{index}", runs, 2, **shared, JAX_PROCESS_ID=index) for index in range(2)]
+
+
+def told(folder: Path, name: str, optimizer: str, mesh: dict[str, int], stop: int | None = None) -> dict[str, Any]:
+    return {"workdir": str(folder / name), "optimizer": optimizer, "mesh": mesh, "steps": STEPS, "stop": stop}
 
 
 def losses(folder: Path, name: str) -> np.ndarray:
     return np.array([json.loads(line)["loss"] for line in (folder / name / "metrics.jsonl").read_text().splitlines()])
 
 
-def same(folder: Path, name: str, tolerance: float, *, parameters: bool) -> None:
+def same(folder: Path, name: str, tolerance: float, *, parameters: bool, began: int = 0) -> None:
+    """The run of this name, whose last start began at this step, is the run on one device."""
     expected = losses(folder, "one")
-    assert len(expected) == STEPS and expected[-1] < 0.8 * expected[0]
+    assert len(expected) == STEPS and expected[-1] <= 0.8 * expected[0]
     np.testing.assert_allclose(losses(folder, name), expected, rtol=tolerance)
     with np.load(folder / "one.npz") as one, np.load(folder / f"{name}.npz") as other:
-        assert float(other["share"]) == SHARES[name] and set(one.files) == set(other.files)
-        for path in set(one.files) - {"share"} if parameters else ():
+        assert (int(other["began"]), int(other["ended"]), float(other["share"])) == (began, STEPS, SHARES[name])
+        arrays = {path for path in one.files if path.startswith(("params ", "ema "))}
+        assert set(one.files) == set(other.files) and {path.split()[0] for path in arrays} == {"params", "ema"}
+        for path in arrays if parameters else ():
             assert np.abs(one[path] - other[path]).max() <= tolerance * np.abs(one[path]).max(), path
 
 
 @pytest.mark.slow
 def test_sgd_is_the_same_everywhere(tmp_path: Path):
-    """With momentum; two processes of two devices each; and a checkpoint of one mesh goes on on another."""
-    port = socket.create_server(("localhost", 0))
-    address = f"localhost:{port.getsockname()[1]}"
-    port.close()
+    """With momentum: losses, parameters and their average; and a checkpoint of one mesh goes on on another."""
     one = start(tmp_path, "one", [told(tmp_path, "one", "sgd", {})], 1)
     meshes = [told(tmp_path, name, "sgd", mesh) for name, mesh in MESHES.items()]
-    eight = start(tmp_path, "eight", meshes, 8)
-    two = [
-        start(
-            tmp_path, f"two{index}", [told(tmp_path, "two", "sgd", {"data": 2, "fsdp": 2})], 2,
-            JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES=2, JAX_PROCESS_ID=index,
-        )
-        for index in range(2)
-    ]  # fmt: skip
-    finish(one, eight, *two)
+    finish(one, start(tmp_path, "eight", meshes, 8), *start_two(tmp_path, "sgd"))
     for name in (*MESHES, "two"):
         same(tmp_path, name, 1e-5, parameters=True)
     # The run on `data`, as it stood after ten steps, goes on on the mixed mesh.
     workdir = shutil.copytree(tmp_path / "data", tmp_path / "moved")
     shutil.rmtree(workdir / "checkpoints" / str(STEPS))
     finish(start(tmp_path, "moved", [told(tmp_path, "moved", "sgd", MESHES["mixed"])], 8))
-    same(tmp_path, "moved", 1e-5, parameters=True)
+    same(tmp_path, "moved", 1e-5, parameters=True, began=STEPS // 2)
 
 
 @pytest.mark.slow
 def test_adamw_has_the_same_losses_everywhere(tmp_path: Path):
+    """The two processes are stopped on the way by a SIGTERM that one of them gets: both save after the same step, end with 0,
+    and go on from there."""
     one = start(tmp_path, "one", [told(tmp_path, "one", "adamw", {})], 1)
     eight = start(tmp_path, "eight", [told(tmp_path, name, "adamw", mesh) for name, mesh in MESHES.items()], 8)
-    finish(one, eight)
+    finish(one, eight, *start_two(tmp_path, "adamw", stop=1))
     for name in MESHES:
         same(tmp_path, name, 1e-4, parameters=False)
+    with np.load(tmp_path / "two.npz") as two:
+        stopped = int(two["ended"])
+    assert 3 <= stopped < STEPS and not (tmp_path / "two" / "model").exists()
+    assert (tmp_path / "two" / "checkpoints" / str(stopped)).is_dir()
+    finish(*start_two(tmp_path, "adamw"))
+    same(tmp_path, "two", 1e-4, parameters=False, began=stopped)

@@ -2,14 +2,18 @@
 
     python -m tests.parallel.train_worker RUNS.json
 
-RUNS: a list of {workdir, steps, optimizer, mesh}, done one after the other. Beside its workdir each leaves WORKDIR.npz, the
-parameters at its end, and how much of the largest one the first device holds, as "share".
+RUNS: a list of {workdir, steps, optimizer, mesh, stop}, done one after the other. Beside its workdir each leaves WORKDIR.npz:
+parameters and their average at its end, the steps it began and ended at, and how much of a kernel the first device holds, as
+"share". stop: the process that sends itself SIGTERM in the third step, or None.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,8 +41,10 @@ from stage_jax.training.tasks.flow import draw_noise, noised_rows
 
 DIT = DiTConfig(dim=16, ffn_dim=32, heads=2, layers=2, text_dim=8, text_len=2, freq_dim=8)
 ROWS = 8
+STOP_IN = 3  # step
 COMMON = {
-    "name": "tiny", "task": "tiny", "model": "tiny", "seed": 0, "log_every": 1, "checkpoint_every": 10, "data": {"dir": "none"},
+    "name": "tiny", "task": "tiny", "model": "tiny", "seed": 0, "log_every": 1, "checkpoint_every": 10, "ema": 0.9,
+    "data": {"dir": "none"},
 }  # fmt: skip
 RATES = {"lr": 0.02, "warmup": 0, "flat": 1.0, "final": 1.0, "weight_decay": 0.01, "clip": 1.0, "b2": 0.98, "momentum": 0.9}
 
@@ -53,9 +59,10 @@ class TinyTask:
     needs: ClassVar[dict] = {}
     takes: ClassVar[dict] = {}
     levels = (0.0, 1.0)
+    stop: ClassVar[int | None] = None
 
     def __init__(self, config: ConfigDict):
-        self.config = config
+        self.config, self.begun = config, 0
         self.dit = nnx.eval_shape(lambda: DiT(DIT, nnx.Rngs(0)))
 
     def init(self, key: PRNGKeyArray) -> Params:
@@ -74,22 +81,30 @@ class TinyTask:
         return velocity_error(with_params(self.dit, params)(sequence).outputs[0], target), {}
 
     def work(self, batch: Any) -> None:
-        """Not counted."""
+        """Not counted. JAX looks for the signal once a second, so that steps after it must not be over at once."""
+        self.begun += 1
+        if self.stop is not None and self.begun >= STOP_IN:
+            if self.begun == STOP_IN and jax.process_index() == self.stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
 
     def export(self, params: Params, folder: Path) -> None:
         np.savez(folder / "params.npz", **params)
 
 
 def run(told: dict[str, Any]) -> None:
-    workdir = Path(told["workdir"])
+    TinyTask.stop = told["stop"]
     optimizer = RATES | {"name": told["optimizer"]} | ({"lr": 0.003} if told["optimizer"] == "adamw" else {})
     config = COMMON | {"steps": told["steps"], "optimizer": optimizer, "mesh": told["mesh"]}
-    state = loop.train(ConfigDict(config), workdir, lambda line: None)
+    said: list[str] = []
+    state = loop.train(ConfigDict(config), Path(told["workdir"]), said.append)
     kernel = state.params["blocks.ffn.up.kernel"]
     share = kernel.addressable_shards[0].data.size / kernel.size
+    weights = {"params": distributed.on_host(state.params), "ema": distributed.on_host(state.ema)}
     if distributed.is_first():
-        with np.load(workdir / "model" / "params.npz") as params:
-            np.savez(f"{workdir}.npz", share=share, **params)
+        arrays = {f"{kind} {path}": value for kind, params in weights.items() for path, value in params.items()}
+        began = int(said[0].split()[-3])  # "..., steps 10 to 20"
+        np.savez(f"{told['workdir']}.npz", share=share, began=began, ended=int(state.step), **arrays)
 
 
 def main(runs: Path) -> None:
