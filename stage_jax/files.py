@@ -106,10 +106,13 @@ def remove_partial(path: str | Path) -> None:
 @contextmanager
 def system_errors(path: str | Path) -> Iterator[None]:
     """Makes an OSError that names `path` of what native writers (ArrayRecord, TensorStore) say in words only: RuntimeError or
-    ValueError of a full disk, or of one that must not be written. Names `path` in an OSError that names nothing, too."""
+    ValueError of a full disk, or of one that must not be written. Names it, too, in an OSError that names nothing."""
     try:
-        with named_errors(path):
-            yield
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
     except (RuntimeError, ValueError) as error:
         for code in FULL_OR_CLOSED:
             if os.strerror(code) in str(error):

@@ -235,6 +235,10 @@ def test_native_writers_words_become_an_os_error() -> None:
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "out")
     with pytest.raises(ValueError, match="Found empty item"), files.system_errors("out"):
         raise ValueError("Found empty item")
+    for named, expected in ((None, "out"), ("other", "other")):
+        with pytest.raises(OSError, match="No space") as caught, files.system_errors("out"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), named)
+        assert caught.value.filename == expected
 
 
 def test_an_error_that_is_only_a_text_keeps_it(tmp_path: Path) -> None:

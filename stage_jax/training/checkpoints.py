@@ -3,9 +3,11 @@ atomically by Orbax, so that a kill at any moment leaves the last whole one."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -88,9 +90,22 @@ def read_weights(workdir: Path, like: Params, item: Literal["params", "ema"]) ->
 
 
 def _open(folder: Path) -> ocp.CheckpointManager:
-    # Orbax raises what goes wrong, and also logs it: hundreds of lines, from each of its threads.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    _raise_and_not_print()
     return ocp.CheckpointManager(folder.absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=2))
+
+
+@functools.cache
+def _raise_and_not_print() -> None:
+    """Orbax raises what goes wrong, and also logs it: hundreds of lines, from each of its threads. What TensorStore still
+    writes meanwhile then finds the event loop closed that it is to report to, which Python prints."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    before = sys.unraisablehook
+
+    def unraisable(told: Any) -> None:
+        if not (isinstance(told.exc_value, RuntimeError) and str(told.exc_value) == "Event loop is closed"):
+            before(told)
+
+    sys.unraisablehook = unraisable
 
 
 def _abstract(tree: Any) -> ocp.args.StandardRestore:

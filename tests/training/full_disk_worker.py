@@ -1,18 +1,18 @@
 """`stage train` on a disk of its own, a small one in memory, that is full from the fifth step on; then again with room.
 
-    unshare --map-root-user --mount python -m tests.training.full_disk_worker DISK CONFIG.py
+    unshare --map-root-user --mount python -m tests.training.full_disk_worker DISK CONFIG.py LEFT
 
-DISK: an empty folder, which stays so. The task is that of three numbers. Prints what came of both runs as JSON; exits with
-`NO_DISK` where this process may not mount.
+DISK: an empty folder, which stays so. LEFT: bytes that are left on the full disk. The task is that of three numbers. The last
+line says, as JSON, what came of both runs; exits with `NO_DISK` where this process may not mount.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class FillingTask(ToyTask):
     """Its disk is filled once the first checkpoint is whole."""
 
     disk: Path
+    left: int
     begun = 0
 
     def work(self, batch: Any) -> Any:
@@ -35,23 +36,22 @@ class FillingTask(ToyTask):
         if FillingTask.begun == FULL_FROM:
             while not (self.disk / "run" / "checkpoints" / "3").is_dir():
                 time.sleep(0.01)
-            fill(self.disk / "filler")
+            fill(self.disk / "filler", self.left)
         return super().work(batch)
 
 
-def fill(path: Path) -> None:
-    file = os.open(path, os.O_CREAT | os.O_WRONLY)
-    try:
-        while True:
-            os.write(file, bytes(1 << 12))
-    except OSError:
-        os.close(file)
+def fill(path: Path, left: int) -> None:
+    with path.open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while True:
+                file.write(bytes(1 << 12))
+        file.truncate(file.tell() - left)
 
 
-def main(disk: Path, config: str) -> int:
+def main(disk: Path, config: str, left: int) -> int:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True, check=False).returncode:
         return NO_DISK
-    loop.make_task, FillingTask.disk = FillingTask, disk
+    loop.make_task, FillingTask.disk, FillingTask.left = FillingTask, disk, left
     found = []
     for _ in range(2):
         code = stage(["train", "--config", config, "--workdir", str(disk / "run")])
@@ -63,4 +63,4 @@ def main(disk: Path, config: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
