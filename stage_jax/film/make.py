@@ -151,7 +151,7 @@ def write_board(
     (folder / "clips").mkdir()
     files.write_text(folder / "story.json", json.dumps(story_to_json(board.story), indent=1, ensure_ascii=False) + "\n")
     for shot in board.shots:
-        write_mp4(folder / "clips" / f"{shot.name}.mp4", shot.clip, board.fps, scale=scale)
+        write_mp4(folder / "clips" / f"{shot.name}.mp4", shot.clip.read(), board.fps, scale=scale)
     write_mp4(folder / "film.mp4", frames_of(board), board.fps, scale=scale)
     write_png(folder / "sheet.png", contact_sheet(board))
     deliverables.write_deliverables(board, folder)
@@ -169,4 +169,4 @@ def write_board(
 def frames_of(board: Board) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """All frames of the film, one at a time."""
     for shot in board.shots:
-        yield from shot.clip
+        yield from shot.clip.read()

@@ -73,7 +73,8 @@ def _shot(shot: BoardShot, pictures: dict[tuple[str, str | int], str], shared: d
     }
     clip = None
     if shot.clip is not None:
-        clip = {"by": "filler", "hash": shot.clip_key, "frames": shot.clip.shape[0], "pixels": pixel_hash(shot.clip)}
+        pixels = pixel_hash(shot.clip.read())
+        clip = {"by": "filler", "hash": shot.clip_key, "frames": shot.clip.frames, "pixels": pixels}
     return {
         "name": shot.name,
         "hash": content_hash(inputs),

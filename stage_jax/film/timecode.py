@@ -34,7 +34,7 @@ def editing_rate(rate: Fraction) -> Fraction | None:
 def shot_frames(shot: BoardShot, fps: float) -> int:
     """How many frames the shot has: those of its clip, or the length that the story asks for while it has none."""
     if shot.clip is not None:
-        return shot.clip.shape[0]
+        return shot.clip.frames
     return max(1, round(shot.shot.seconds * fps))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,23 @@ from stage_jax.recipes.wan import flf2v_condition, flf2v_sequence
 from stage_jax.sampling.denoise import denoise
 from stage_jax.sampling.guidance import guidance_scale, guided_velocity
 from stage_jax.sampling.landing import land
-from stage_jax.story.board import Board, Pair
+from stage_jax.story.board import Board, BoardShot, Clip, Pair
 from stage_jax.story.hashes import content_hash, pixel_hash
 
 Progress = Callable[[int, int], None]
 CLIP_PARTS = ("vae", "umt5", "dit")  # of the models, that a clip comes from
+
+
+@runtime_checkable
+class Fills(Protocol):
+    """Makes clips between the frames of pairs. settings: how it samples. key: the hash of all that a shot's clip is made from,
+    in a film of this rate. fill: the clip."""
+
+    settings: dict[str, Any]
+
+    def key(self, shot: BoardShot, fps: float) -> str: ...
+
+    def fill(self, shot: BoardShot, fps: float) -> UInt8[np.ndarray, "frames h w 3"]: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,13 +72,15 @@ class ClipSampler:
         overrides = {"steps": self.steps, "landing": self.landing}
         return dict(self.models.filler.sampling) | {name: value for name, value in overrides.items() if value is not None}
 
-    def key(self, pair: Pair, caption: str, seed: int) -> str:
-        """The hash of all that a clip is made from."""
+    def key(self, shot: BoardShot, fps: float) -> str:
         hashes = self.models.hashes
         return content_hash({
-            "pair": [pixel_hash(pair.start), pixel_hash(pair.end)], "caption": caption, "seed": seed,
+            "pair": [pixel_hash(shot.pair.start), pixel_hash(shot.pair.end)], "caption": clip_words(shot), "seed": shot.seed,
             "sampling": self.settings, "weights": {part: hashes[part] for part in CLIP_PARTS if part in hashes},
         })  # fmt: skip
+
+    def fill(self, shot: BoardShot, fps: float) -> UInt8[np.ndarray, "frames h w 3"]:
+        return self([shot.pair], [clip_words(shot)], [shot.seed])[0]
 
     @functools.cached_property
     def _sample(self):
@@ -84,20 +98,27 @@ class ClipSampler:
         return jax.jit(sample)
 
 
-def fill_board(
-    board: Board, sampler: ClipSampler, progress: Progress | None = None, shelf: Shelf | None = None
-) -> Board:
-    """The board with a clip for every shot, in the words of its video prompt or else of its caption. shelf: where finished
-    clips are kept, and found again."""
+def clip_words(shot: BoardShot) -> str:
+    """What the filler reads: the shot's video prompt, or else its caption."""
+    return shot.shot.video_prompt or shot.caption
+
+
+def fill_board(board: Board, sampler: Fills, progress: Progress | None = None, shelf: Shelf | None = None) -> Board:
+    """The board with a clip for every shot. shelf: where finished clips are kept, found again, and read from when they are
+    wanted; without one all of them are in memory."""
     shots = []
     for index, shot in enumerate(board.shots):
-        caption = shot.shot.video_prompt or shot.caption
-        key = sampler.key(shot.pair, caption, shot.seed)
+        key = sampler.key(shot, board.fps)
         found = shelf.get(key) if shelf else None
-        clip = found["clip"] if found else sampler([shot.pair], [caption], [shot.seed])[0]
+        frames = found["clip"] if found else sampler.fill(shot, board.fps)
         if shelf and not found:
-            shelf.put(key, clip=clip)
+            shelf.put(key, clip=frames)
+        clip = Clip(len(frames), functools.partial(_from_shelf, shelf, key)) if shelf else Clip.of(frames)
         shots.append(dataclasses.replace(shot, clip=clip, clip_key=key))
         if progress:
             progress(index + 1, len(board.shots))
     return dataclasses.replace(board, shots=tuple(shots))
+
+
+def _from_shelf(shelf: Shelf, key: str) -> UInt8[np.ndarray, "frames h w 3"]:
+    return shelf.get(key)["clip"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +65,20 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
+class Clip:
+    """The frames of a shot, RGB: how many, and what reads them from where they are kept. A film may be larger than memory, so
+    whoever wants them reads one clip after another."""
+
+    frames: int
+    read: Callable[[], UInt8[np.ndarray, "time height width 3"]]
+
+    @classmethod
+    def of(cls, frames: UInt8[np.ndarray, "time height width 3"]) -> Clip:
+        """One that is kept in memory."""
+        return cls(len(frames), lambda: frames)
+
+
+@dataclass(frozen=True, eq=False)
 class BoardShot:
     """A shot with its pair and, once it is filled, its clip.
 
@@ -81,7 +96,7 @@ class BoardShot:
     pair: Pair
     memory: tuple[MemoryEntry, ...]
     source: Literal["step2", "given", "kept"]
-    clip: UInt8[np.ndarray, "time height width 3"] | None = None
+    clip: Clip | None = None
     given: tuple[str, ...] = ()
     take: int = 1
     candidates: tuple[Candidate, ...] = ()

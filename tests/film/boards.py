@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stage_jax.story.board import Board, BoardShot, MemoryEntry, Pair
+from stage_jax.story.board import Board, BoardShot, Clip, MemoryEntry, Pair
 from stage_jax.story.types import Character, Frame, Location, Scene, Shot, Story
 
 SIDE, FRAMES = 64, 17
@@ -56,7 +56,7 @@ def make_board(words: Callable[[str], str] = lambda plain: plain, clips: bool = 
             )
             for rank, earlier in enumerate(reversed(board_shots[-4:]))
         )
-        clip = np.stack([picture(hue, t / (FRAMES - 1)) for t in range(FRAMES)]) if clips else None
+        clip = Clip.of(np.stack([picture(hue, t / (FRAMES - 1)) for t in range(FRAMES)])) if clips else None
         board_shots.append(
             BoardShot(
                 name=f"{scene_id}_{shot_id}",

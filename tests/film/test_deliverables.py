@@ -26,7 +26,7 @@ from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.timecode import editing_rate, frame_rate
 from stage_jax.film.timeline import edl_text, otio_text, timeline
 from stage_jax.film.video import read_video, write_mp4
-from stage_jax.story.board import Board
+from stage_jax.story.board import Board, Clip
 from stage_jax.story.pairs import read_picture
 from tests.film.boards import make_board
 
@@ -38,7 +38,8 @@ EVENT = re.compile(r"(\d{3})  (S\d{5})   V     C        " + " ".join([r"(\d\d):(
 def uneven(fps: float) -> Board:
     """A board whose shots differ in length."""
     board = make_board()
-    shots = tuple(replace(shot, clip=shot.clip[np.arange(n) % 17]) for shot, n in zip(board.shots, LENGTHS, strict=True))
+    frames = [shot.clip.read()[np.arange(n) % 17] for shot, n in zip(board.shots, LENGTHS, strict=True)]
+    shots = tuple(replace(shot, clip=Clip.of(clip)) for shot, clip in zip(board.shots, frames, strict=True))
     return replace(board, shots=shots, fps=fps)
 
 
@@ -94,7 +95,7 @@ def test_the_films_agree_with_them(tmp_path: Path) -> None:
     """Both mp4 files, decoded: as many frames as the timeline, at its rate, and so as long."""
     board = uneven(23.976)
     total = begins()[-1]
-    write_mp4(tmp_path / "film.mp4", np.concatenate([shot.clip for shot in board.shots]), board.fps)
+    write_mp4(tmp_path / "film.mp4", np.concatenate([shot.clip.read() for shot in board.shots]), board.fps)
     write_mp4(tmp_path / "animatic.mp4", animatic_frames(board, 1), board.fps)
     for name in ("film.mp4", "animatic.mp4"):
         with av.open(str(tmp_path / name)) as container:

@@ -149,7 +149,7 @@ def picture_of(board: Board, name: str, which: str) -> np.ndarray:
 
 
 def test_the_film_is_inside_the_page(board: Board, tmp_path: Path) -> None:
-    clips = np.concatenate([shot.clip for shot in board.shots])
+    clips = np.concatenate([shot.clip.read() for shot in board.shots])
     write_mp4(tmp_path / "film.mp4", clips, board.fps, scale=2)
     (video,) = Page(page(board, (tmp_path / "film.mp4").read_bytes())).find("video")
     assert {"controls", "loop", "muted"} <= video.keys() and "autoplay" not in video
@@ -249,9 +249,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browsed, P
         pytest.skip("Chromium is not installed (Debian: chromium)")
     folder = tmp_path_factory.mktemp("browser")
     board, clips = make_board(lambda words: words + "<script>document.title = 'taken'</script>{{7*7}}"), {}
-    write_mp4(folder / "film.mp4", np.concatenate([shot.clip for shot in board.shots]), board.fps, scale=2)
+    write_mp4(folder / "film.mp4", np.concatenate([shot.clip.read() for shot in board.shots]), board.fps, scale=2)
     for index, shot in enumerate(board.shots):
-        write_mp4(folder / "clip.mp4", shot.clip, board.fps, scale=2)
+        write_mp4(folder / "clip.mp4", shot.clip.read(), board.fps, scale=2)
         clips[shot.name] = (folder / "clip.mp4").read_bytes()
         # magenta of a brightness of its own, a colour that the page has nowhere else
         shot.pair.start[:] = (255 - index, 0, 255 - index)

@@ -22,7 +22,7 @@ from stage_jax.cli import main as cli
 from stage_jax.film.make import write_board
 from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.video import count_frames
-from stage_jax.story.board import Board, BoardShot, MemoryEntry, Pair
+from stage_jax.story.board import Board, BoardShot, Clip, MemoryEntry, Pair
 from stage_jax.story.readers import read_story
 from stage_jax.story.types import Story, story_from_json
 from tests.film.boards import picture
@@ -190,7 +190,7 @@ def test_markup_braces_right_to_left_and_emoji_make_a_correct_film(tmp_path: Pat
     whole = hostile()
     pair = Pair(picture(0.1, 0.0), picture(0.1, 1.0))
     memory = (MemoryEntry("SC01_SH010", "end", 0, 1.0, 64, 1.0, EVIL),)
-    clip = np.stack([pair.start, pair.end, pair.start, pair.end, pair.end])
+    clip = Clip.of(np.stack([pair.start, pair.end, pair.start, pair.end, pair.end]))
     shots = tuple(
         BoardShot(f"SC01_{shot.id}", scene, shot, shot.description, 7, pair, memory * index, "step2", clip)
         for index, (scene, shot) in enumerate(whole.shots())
@@ -220,7 +220,7 @@ def test_texts_that_say_almost_nothing_or_very_much_are_laid_out(tmp_path: Path)
     )
     whole = replace(plain, title="", scenes=(replace(plain.scenes[0], shots=shots),))
     pair = Pair(picture(0.1, 0.0), picture(0.1, 1.0))
-    clip = np.stack([pair.start])
+    clip = Clip.of(np.stack([pair.start]))
     board = Board(whole, tuple(
         BoardShot(f"SC01_{shot.id}", scene, shot, shot.description, 7, pair, (), "step2", clip) for scene, shot in whole.shots()
     ), 23.976)  # fmt: skip

@@ -54,7 +54,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browsed, P
         pytest.skip("Chromium is not installed (Debian: chromium)")
     folder = tmp_path_factory.mktemp("browser")
     board = edited()
-    write_mp4(folder / "clip.mp4", board.shots[0].clip, board.fps, scale=2)
+    write_mp4(folder / "clip.mp4", board.shots[0].clip.read(), board.fps, scale=2)
     mp4 = (folder / "clip.mp4").read_bytes()
     (folder / "board.html").write_text(page(board, mp4, {shot.name: mp4 for shot in board.shots}), encoding="utf-8")
     with browser(folder / "profile") as browsed:
