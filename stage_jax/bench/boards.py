@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
-import jax
 import numpy as np
 
 from stage_jax.generate.bank import Bank, stack_memory
@@ -89,5 +88,5 @@ def _draw(models: Models, sampler: PairSampler, bank: Bank, caption: str) -> Non
     scene, shot = bank.shots[-1]
     chosen = bank.pack(scene, shot)
     latents = sampler([caption], stack_memory([bank], [chosen]), [0])[0]
-    jax.block_until_ready(models.codec.decode_stills(latents))
-    np.concatenate([bank.latents, np.asarray(latents)])
+    models.codec.decode_stills(latents)
+    np.asarray(latents)

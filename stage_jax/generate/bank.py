@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stage_jax.models.sequence import BASE_KERNEL
-from stage_jax.recipes.memory import Slot, bank_frames, fill_slots, pack, reference_frame
+from stage_jax.recipes.memory import BankFrame, Slot, fill_slots, pack, reference_frame, shot_frames
 from stage_jax.recipes.packing import memory_sizes
 from stage_jax.recipes.ranking import Evidence, relevance_by
 from stage_jax.recipes.step2 import Memory
@@ -19,6 +19,27 @@ from stage_jax.recipes.step2_config import TINY, STEP2Config
 from stage_jax.story.board import MemoryEntry, Reference
 from stage_jax.story.hashes import pixel_hash
 from stage_jax.story.types import Scene, Shot, Story
+
+
+class Rows:
+    """An array that grows at its end, and is copied now and then: as often as it doubles, not with every row."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._held, self._count = np.zeros((8, *shape), np.float32), 0
+
+    def extend(self, rows: Float[np.ndarray, "n ..."]) -> None:
+        end = self._count + len(rows)
+        if end > len(self._held):
+            held = np.zeros((max(end, 2 * len(self._held)), *self._held.shape[1:]), np.float32)
+            held[: self._count] = self.array
+            self._held = held
+        self._held[self._count : end] = rows
+        self._count = end
+
+    @property
+    def array(self) -> Float[np.ndarray, "n ..."]:
+        """All rows so far; not to be written to."""
+        return self._held[: self._count]
 
 
 class Bank:
@@ -30,10 +51,18 @@ class Bank:
         self.story, self.recipe = story, recipe
         self.references: list[Reference] = []
         self.shots: list[tuple[Scene, Shot]] = []
-        self.latents = np.zeros((0, *latent_shape), np.float32)
+        self._latents, self._pictures = Rows(latent_shape), None
+        self._frames: list[BankFrame] = []
         self._hashes: list[str] = []  # of the frames' latents
-        self.pictures: Float[np.ndarray, "n d"] | None = None
         self.sizes = memory_sizes(recipe, *latent_shape[1:])
+
+    @property
+    def latents(self) -> Float[np.ndarray, "n c h w"]:
+        return self._latents.array
+
+    @property
+    def pictures(self) -> Float[np.ndarray, "n d"] | None:
+        return None if self._pictures is None else self._pictures.array
 
     def add(
         self,
@@ -42,6 +71,7 @@ class Bank:
         pair: Float[np.ndarray, "2 c h w"],
         pictures: Float[np.ndarray, "2 d"] | None = None,
     ) -> None:
+        self._frames += shot_frames(len(self.shots), scene, shot)
         self.shots.append((scene, shot))
         self._append(pair, pictures)
 
@@ -54,14 +84,14 @@ class Bank:
         """ValueError once there are shots: references stand before all of them."""
         if self.shots:
             raise ValueError(f"reference of {reference.character}: found {len(self.shots)} shots before it, expected none")
+        self._frames.append(reference_frame(reference.character))
         self.references.append(reference)
         self._append(latent, picture)
 
     def pack(self, scene: Scene, shot: Shot, text: Float[np.ndarray, " d"] | None = None) -> tuple[Slot, ...]:
         """What the memory pack of this next shot holds. text: the CLIP embedding of its description, where it is ranked by."""
         scores = relevance_by(self.recipe.ranking, Evidence(self.latents, self.pictures, text, len(self.references)))
-        frames = [*(reference_frame(reference.character) for reference in self.references), *bank_frames(self.shots)]
-        return pack(frames, shot.characters, scene.location, self.recipe, len(self.sizes), scores)
+        return pack(self._frames, shot.characters, scene.location, self.recipe, len(self.sizes), scores)
 
     def content(self, chosen: Sequence[Slot]) -> list[list[str | float]]:
         """All of a pack that reaches the model, as JSON values: hashes of the latents, and hints."""
@@ -92,10 +122,11 @@ class Bank:
         return {"shot": self.story.shot_name(*self.shots[shot]), "which": "end" if end else "start"}
 
     def _append(self, latents: Float[np.ndarray, "n c h w"], pictures: Float[np.ndarray, "n d"] | None) -> None:
-        self.latents = np.concatenate([self.latents, latents])
+        self._latents.extend(latents)
         self._hashes += [pixel_hash(latent) for latent in latents]
         if pictures is not None:
-            self.pictures = pictures if self.pictures is None else np.concatenate([self.pictures, pictures])
+            self._pictures = self._pictures or Rows(pictures.shape[1:])
+            self._pictures.extend(pictures)
 
 
 def stack_memory(banks: Sequence[Bank], packs: Sequence[Sequence[Slot]]) -> Memory:

@@ -37,7 +37,6 @@ def draw_board(
     recipe, clip, edits = models.step2.recipe, models.clip, edits or Edits()
     bank, easel = Bank(story, models.latent_shape(), recipe), Easel(models, sampler, edits)
     texts, shots = story_texts(story, recipe), []
-    queries = clip.texts([shot.description for _, shot in story.shots()]) if recipe.ranking == "clip_text" else None
     tokens = clip.no_tokens()[None] if recipe.image_tokens else None
     references = tuple(edits.references) if bank.sizes else ()
     for reference in references:  # each alone, so that its latent is the same whatever others there are
@@ -46,7 +45,8 @@ def draw_board(
         bank.add_reference(reference, easel.latents(picture), seen)
     for index, (scene, shot) in enumerate(story.shots()):
         name, shot_seed = story.shot_name(scene, shot), seed_of(seed, index, shot)
-        chosen = bank.pack(scene, shot, None if queries is None else queries[index])
+        query = clip.texts([shot.description])[0] if recipe.ranking == "clip_text" else None
+        chosen = bank.pack(scene, shot, query)
         drawn = easel.draw(Request(name, texts[index], shot_seed, bank, chosen, tokens))
         shots.append(BoardShot(name, scene, shot, texts[index], pair=drawn.pair, **drawn.about))
         pictures = np.stack([drawn.pair.start, drawn.pair.end])

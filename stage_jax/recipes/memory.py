@@ -48,11 +48,13 @@ def reference_frame(character: str) -> BankFrame:
 
 def bank_frames(shots: Sequence[tuple[Scene, Shot]]) -> list[BankFrame]:
     """What the ranking knows of the start and end frames of these shots, in story order."""
-    return [
-        BankFrame(shot=i, end=end, characters=frozenset(shot.characters), location=scene.location)
-        for i, (scene, shot) in enumerate(shots)
-        for end in (False, True)
-    ]
+    return [frame for index, (scene, shot) in enumerate(shots) for frame in shot_frames(index, scene, shot)]
+
+
+def shot_frames(index: int, scene: Scene, shot: Shot) -> list[BankFrame]:
+    """The same of the start and the end frame of one shot."""
+    characters = frozenset(shot.characters)
+    return [BankFrame(index, end, characters, scene.location) for end in (False, True)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,9 +26,13 @@ class Evidence:
 
 def similarity(frames: Float[np.ndarray, "n *rest"], to: Float[np.ndarray, "*rest"]) -> Float[np.ndarray, " n"]:
     """Cosines, in float64; 0 where either is all zeros."""
-    rows, one = np.asarray(frames, np.float64).reshape(len(frames), -1), np.asarray(to, np.float64).ravel()
-    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(one)
-    return rows @ one / np.where(norms > 0, norms, 1)
+    one = np.asarray(to, np.float64).ravel()
+    length, cosines = np.linalg.norm(one), np.zeros(len(frames))
+    for i, frame in enumerate(frames):  # one by one: all of them in float64 would be twice the bank
+        row = np.asarray(frame, np.float64).ravel()
+        norm = np.linalg.norm(row) * length
+        cosines[i] = row @ one / norm if norm > 0 else 0.0
+    return cosines
 
 
 def relevance_by(ranking: Ranking, evidence: Evidence) -> Float[np.ndarray, " n"] | None:
