@@ -41,11 +41,12 @@ test-torch: $(ready)
 test-beam: $(beam_ready)
 	$(beam_bin)/python -m pytest -m beam tests/data_pipeline/test_beam.py
 
-# Programs for TPUs, compiled without one; installs the extra `tpu`. One after the other: libtpu locks the machine.
+# Programs for TPUs, compiled without one; installs the extra `tpu`: best with a VENV of its own. One after the other, since
+# libtpu locks the machine.
 test-tpu: $(ready)
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[tpu]'
 	$(bin)/python -c 'import libtpu'
-	$(bin)/python -m pytest -m tpu
+	$(bin)/python -m pytest -m tpu tests/parallel/test_tpu.py
 
 test-all: lint
 	$(bin)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -17,19 +17,19 @@ from jax.experimental import topologies
 from stage_jax.errors import InputError
 
 _COLLECTIVE = re.compile(r"= [^=]*? (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
-_KERNEL = re.compile(r'custom_call_target="tpu_custom_call"')
+_KERNEL = re.compile(r'%(\w+)[\w.]* = [^\n]*custom_call_target="tpu_custom_call"')
 
 
 @dataclasses.dataclass(frozen=True)
 class Footprint:
     """Of one device. arguments, temporaries: bytes; what is donated counts with the arguments alone. Their sum has to fit
-    into the device's memory: the compiler does not refuse what does not. collectives, kernels: how many stand in the
-    program, those of a loop once."""
+    into the device's memory: the compiler does not refuse what does not. collectives, kernels (of Pallas): how many of each
+    name stand in the program, those of a loop once."""
 
     arguments: int
     temporaries: int
     collectives: dict[str, int]
-    kernels: int
+    kernels: dict[str, int]
 
 
 def topology_devices(name: str) -> list[jax.Device]:
@@ -48,5 +48,5 @@ def abstract(tree: Any, shardings: Any) -> Any:
 
 def footprint(compiled: jax.stages.Compiled) -> Footprint:
     memory, text = compiled.memory_analysis(), compiled.as_text()
-    counted = dict(collections.Counter(_COLLECTIVE.findall(text)))
-    return Footprint(memory.argument_size_in_bytes, memory.temp_size_in_bytes, counted, len(_KERNEL.findall(text)))
+    collectives, kernels = (dict(collections.Counter(pattern.findall(text))) for pattern in (_COLLECTIVE, _KERNEL))
+    return Footprint(memory.argument_size_in_bytes, memory.temp_size_in_bytes, collectives, kernels)
