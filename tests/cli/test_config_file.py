@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -13,7 +15,8 @@ from ml_collections import ConfigDict
 from stage_jax.cli import main as cli
 from stage_jax.cli.config_file import load_config
 from stage_jax.errors import InputError
-from stage_jax.training.train import check_config
+from stage_jax.training import train as training
+from stage_jax.training.config import check_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = """
@@ -153,6 +156,28 @@ def test_a_large_model_is_spread_and_flags_say_over_what(name: str) -> None:
     assert load_config(str(CONFIGS / name), []).mesh.to_dict() == {"data": 1, "fsdp": -1, "tensor": 1}
     other = load_config(str(CONFIGS / name), ["--config.mesh.data=2", "--config.mesh.fsdp=4", "--config.mesh.tensor=2"])
     assert other.mesh.to_dict() == {"data": 2, "fsdp": 4, "tensor": 2}
+
+
+OPENING = [*sorted(CONFIGS.glob("*.py")), *sorted((CONFIGS / "sweeps").glob("*.py"))]
+
+
+@pytest.mark.parametrize("file", OPENING, ids=lambda file: file.stem)
+def test_a_config_opens_with_the_command_that_runs_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command of its first words that trains can be given as it stands there; one of them is for the file itself."""
+    monkeypatch.chdir(CONFIGS.parent)
+    monkeypatch.setattr(training, "train", check_config)
+    lines = [line.strip() for line in ast.get_docstring(ast.parse(file.read_text())).splitlines()]
+    commands = [shlex.split(line) for line in lines if line.startswith(("stage train ", "stage sweep "))]
+    flag = "--sweep" if file.parent.name == "sweeps" else "--config"
+    asked = [words[words.index(flag) + 1].partition(":")[0] for words in commands if flag in words]
+    assert str(file.relative_to(CONFIGS.parent)) in asked
+    for words in commands:
+        words[words.index("--workdir") + 1] = str(tmp_path / "run")  # there may be one of that name
+        assert cli.main([*words[1:], *(["--commands"] if words[1] == "sweep" else [])]) == 0
+    runs = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(run[:2] == ["stage", "train"] for run in runs) and len(runs) >= sum(words[1] == "sweep" for words in commands)
 
 
 def test_a_value_that_cannot_be_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
