@@ -24,7 +24,7 @@ HOLD = 1.0
 
 def land(
     vae: VAE, latents: Float[Array, "b c s y x"], last: Float[Array, "b h w 3"], steps: int, *, rate: float = RATE,
-    hold: float = HOLD,
+    hold: float | Float[Array, ""] = HOLD,
 ) -> Float[Array, "b c s y x"]:
     """The latents with their last frame moved so that the clips end on the pictures `last` (in [-1, 1]). steps: of Adam, each
     a pass of the last four frames through the decoder and back; none for a still, which has no frames before."""

@@ -1,50 +1,58 @@
-"""Landing: a clip comes to end on its picture, by its last latent frame alone."""
+"""Landing: a clip comes to end on its picture, by its last latent frame alone. With the shipped VAE: through a decoder of
+random weights a picture cannot be sought by gradients."""
 
 from __future__ import annotations
 
-import functools
+from importlib import resources
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
+from stage_jax.generate.models import read_codec
 from stage_jax.models.vae import VAE
 from stage_jax.sampling.landing import land
-from tests.goldens import drawn
-from tests.training import sizes
+
+SIDE, FRAMES = 32, 9
 
 
 @pytest.fixture(scope="module")
 def vae() -> VAE:
-    return drawn(nnx.eval_shape(lambda: VAE(sizes.VAE, nnx.Rngs(0))))
+    return read_codec(Path(str(resources.files("stage_jax") / "assets/tiny"))).vae
 
 
 @pytest.fixture(scope="module")
 def clips(vae: VAE) -> tuple[jax.Array, jax.Array]:
-    """Latents of two clips of nine frames, and for each the last picture that other latents decode to."""
-    side = sizes.SIDE // sizes.VAE.spatial_stride
-    latents = jax.random.normal(jax.random.key(0), (3, 2, sizes.VAE.latent_channels, 3, side, side))
-    wanted = latents[0].at[:, :, -1].add(0.3 * latents[1][:, :, -1])
-    return latents[0], jnp.asarray(decoded(vae, wanted)[:, -1])
+    """Latents of two clips in which a disc moves over a plain ground, and the picture on which each shall end: the disc has
+    moved on."""
+    places = np.linspace([[8, 10], [24, 12]], [[20, 16], [10, 24]], FRAMES + 1)  # [frames, clips, x and y]
+    across, down = np.meshgrid(np.arange(SIDE), np.arange(SIDE))
+    far = np.hypot(across - places[..., 0, None, None], down - places[..., 1, None, None])[..., None]
+    pictures = np.where(far < 6, [0.8, -0.2, -0.7], [-0.3, 0.4, 0.6]).swapaxes(0, 1).astype(np.float32)
+    return jax.jit(VAE.encode)(vae, pictures[:, :FRAMES]), jnp.asarray(pictures[:, -1])
 
 
 def decoded(vae: VAE, latents: jax.Array) -> np.ndarray:
-    """Not clipped: what random weights make of noise is far out."""
-    return np.asarray(jax.jit(functools.partial(vae.decode, finish=lambda pictures: pictures))(latents))
+    return np.asarray(jax.jit(VAE.decode)(vae, latents))
 
 
 def error_of_last(vae: VAE, latents: jax.Array, last: jax.Array) -> np.ndarray:
     return np.square(decoded(vae, latents)[:, -1] - last).mean((1, 2, 3))
 
 
+@jax.jit
+def landed(vae: VAE, clips: tuple[jax.Array, jax.Array], hold: float | jax.Array = 1.0) -> jax.Array:
+    return land(vae, *clips, 12, hold=hold)
+
+
 def test_it_ends_on_the_picture(vae: VAE, clips: tuple[jax.Array, jax.Array]):
-    """Half of the error and more goes, through a decoder of noise; all latent frames but the last stay to the bit."""
+    """A quarter of the error and more goes; all latent frames but the last stay to the bit."""
     latents, last = clips
-    landed = jax.jit(functools.partial(land, vae, steps=200, hold=0.0))(latents, last)
-    assert (error_of_last(vae, landed, last) < 0.5 * error_of_last(vae, latents, last)).all()
-    np.testing.assert_array_equal(landed[:, :, :-1], latents[:, :, :-1])
+    ended = landed(vae, clips)
+    assert (error_of_last(vae, ended, last) < 0.75 * error_of_last(vae, latents, last)).all()
+    np.testing.assert_array_equal(ended[:, :, :-1], latents[:, :, :-1])
 
 
 def test_the_frames_between_are_held(vae: VAE, clips: tuple[jax.Array, jax.Array]):
@@ -53,17 +61,17 @@ def test_the_frames_between_are_held(vae: VAE, clips: tuple[jax.Array, jax.Array
     before = decoded(vae, latents)[:, 5:-1]
     moved, off = [], []
     for hold in (0.0, 1.0, 100.0):
-        landed = jax.jit(functools.partial(land, vae, steps=30, hold=hold))(latents, last)
-        moved.append(np.square(decoded(vae, landed)[:, 5:-1] - before).mean())
-        off.append(error_of_last(vae, landed, last).mean())
+        ended = landed(vae, clips, hold)
+        moved.append(np.square(decoded(vae, ended)[:, 5:-1] - before).mean())
+        off.append(error_of_last(vae, ended, last).mean())
     assert moved[0] > moved[1] > moved[2] and off[0] < off[1] < off[2] < error_of_last(vae, latents, last).mean()
 
 
 def test_every_clip_is_its_own(vae: VAE, clips: tuple[jax.Array, jax.Array]):
-    """A batch gives what its clips give alone; without steps, and for a still, nothing moves."""
+    """A clip ends the same whatever the other of its batch ends on; without steps, and for a still, nothing moves."""
     latents, last = clips
-    program = jax.jit(functools.partial(land, vae, steps=10))
-    alone = jnp.concatenate([program(latents[i : i + 1], last[i : i + 1]) for i in range(2)])
-    np.testing.assert_allclose(program(latents, last), alone, atol=5e-3)
+    both, other = landed(vae, clips), landed(vae, (latents, last.at[1].set(0.3)))
+    np.testing.assert_array_equal(other[0], both[0])
+    assert np.abs(other[1] - both[1]).max() > 0.1
     assert land(vae, latents, last, 0) is latents
-    assert land(vae, latents[:, :, :1], last, 10).shape == latents[:, :, :1].shape
+    assert land(vae, latents[:, :, :1], last, 12).shape == latents[:, :, :1].shape
