@@ -18,23 +18,24 @@ def get_config(arg: str = "") -> ConfigDict:
     config.encoders = "runs/tiny_step2_long/model"  # VAE, text encoder, tokenizer
     config.init = "runs/tiny_t2v/model"
     config.seed = 0
-    config.steps = 60 if arg == "smoke" else 1500
+    config.steps = 60 if arg == "smoke" else 2500
     config.log_every, config.checkpoint_every = 50, 500
     config.ema = 0.998
     config.shift = 3.0
-    config.caption_dropout = 0.1
+    config.caption_dropout = 0.5  # so that it goes by its pictures: captions alone, it can follow from the start
     config.export_dtype = "float16"
     config.sampling = ConfigDict({"steps": 20, "shift": 3.0, "guidance": 1.0, "size": (64, 64), "frames": 17, "landing": 12})
     config.optimizer = ConfigDict(
         {
-            "name": "adamw",
-            "lr": 1e-3,
+            "name": "muon",
+            "lr": 3e-3,
             "warmup": 60,
             "flat": 0.5,
             "final": 0.02,
             "weight_decay": 0.01,
             "clip": 1.0,
             "b2": 0.98,
+            "adam_only": r"modulation|head|scale|bias",
         }
     )
     config.data = ConfigDict({"dir": "data/toy", "batch": 20, "stories": 500})
