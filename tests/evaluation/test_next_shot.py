@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from stage_jax.evaluation.next_shot import (
     nearest_frames,
     pair_ways,
 )
+from stage_jax.evaluation.next_shot_report import report_next_shot
 from stage_jax.generate.models import load_models
 from stage_jax.models.tokenizer import WordTokenizer
 from tests.generate.models import FRAMES, make_story, write_models
@@ -85,6 +85,11 @@ def artist(tmp_path_factory: pytest.TempPathFactory) -> Artist:
 
 
 @pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory, artist: Artist) -> Artist:
+    return Artist(load_models(write_models(tmp_path_factory.mktemp("shipped") / "model", seed=1)))
+
+
+@pytest.fixture(scope="module")
 def film() -> FilmShots:
     return FilmShots(make_story(), noise(3, FRAMES, sizes.SIDE, sizes.SIDE))
 
@@ -109,8 +114,7 @@ def test_a_drawn_pair_hangs_on_what_came_before_and_never_on_the_answer(artist: 
     assert artist.draw.programs() == 1
 
 
-def test_every_way_gives_pairs_and_clips(tmp_path: Path, artist: Artist, film: FilmShots):
-    shipped = Artist(load_models(write_models(tmp_path / "shipped", seed=1)))
+def test_every_way_gives_pairs_and_clips(artist: Artist, shipped: Artist, film: FilmShots):
     pairs = pair_ways(artist, shipped, film, LAST, [0, 1])
     assert {way: len(made) for way, made in pairs.items() if len(made) > 1} == dict.fromkeys(
         (DRAWN, "drawn, no memory", "drawn, memory, no caption", "drawn by the shipped model, memory"), 2
@@ -122,3 +126,19 @@ def test_every_way_gives_pairs_and_clips(tmp_path: Path, artist: Artist, film: F
     assert (clips["filler, true pair"][0] != clips["filler, drawn pair"][0]).any()
     assert (clips["filler, true pair"][0] != clips["filler, true pair"][1]).any()
     assert len(clip_figures("clip", clips, film.clips[LAST])) == 3 * len(clips)
+
+
+def test_a_report_tells_of_every_shot_what_was_measured(artist: Artist, shipped: Artist, film: FilmShots):
+    """Tables of the last shot's pair and clip, and of the pairs seen; rows of the sheets for every way."""
+    names = ["A", "B", "C"]
+    found = report_next_shot(artist, shipped, film, names, draws=2)
+    assert list(found.tables) == [
+        "The pair of C, not seen in training", "The pair of A, seen in training", "The pair of B, seen in training",
+        "The clip of C, not seen in training",
+    ]  # fmt: skip
+    pairs = pair_ways(artist, shipped, film, LAST, [0, 1])
+    assert found.tables["The pair of C, not seen in training"] == pair_figures("pair", pairs, film.pairs[LAST])
+    text = found.markdown()
+    assert text.count("| n |") == 4 and text.startswith("The pair of C, not seen in training:\n\n|  | n | start: PSNR |")
+    rows = [(sheet.shape[0] - 32) / (2 * sizes.SIDE + 4) for sheet in (found.pairs, found.clips)]
+    assert rows == [3 + 2 + 1 + len(pairs), 1 + 6]
