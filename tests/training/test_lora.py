@@ -3,83 +3,32 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
 from ml_collections import ConfigDict
 from safetensors.numpy import load_file
 
-from data_pipeline.stream import Stream
 from stage_jax.cli import main as cli
 from stage_jax.errors import InputError
-from stage_jax.models.dit import DiT
-from stage_jax.models.stacking import flat_params, with_params
-from stage_jax.recipes.wan import t2v_sequence
 from stage_jax.training import train as loop
-from stage_jax.training.state import Params, Sums
+from stage_jax.training.checkpoints import read_weights
 from stage_jax.training.tasks import filler, make_task, vae
-from stage_jax.training.tasks.lora import LoRATask
 from stage_jax.training.train import train
-from stage_jax.weights.folder import write_part
 from stage_jax.weights.lora_folder import read_loras
-from stage_jax.weights.pipeline import our_part
-from tests.training import sizes
+from tests.training.small_dit import LORA, SmallTask, lora_config, lora_task, write_base
 from tests.training.toy import ToyTask, toy_config
 
-CONFIG = sizes.DiTConfig(**sizes.DIT)
-LORA = {"rank": 2, "alpha": 4, "pattern": r"blocks\.0\.(self_attention\.\w+|ffn\.up)", "base": "bfloat16"}
-
-
-def row(index: int) -> np.ndarray:
-    return np.random.default_rng(index % 2).standard_normal((16, 1, 4, 4), dtype=np.float32)
-
-
-class SmallTask(ToyTask):
-    """A DiT without captions: velocities of random latents."""
-
-    def __init__(self, config: Any):
-        self.folder, self.part = Path(config.get("init") or ""), "dit"
-        self.dit = nnx.eval_shape(lambda: DiT(CONFIG, nnx.Rngs(0)))
-
-    def init(self, key: PRNGKeyArray) -> Params:
-        return our_part(self.folder, self.part).params(flat_params(self.dit))
-
-    def batches(self) -> Stream:
-        return Stream(grain.MapDataset.range(1000).map(row).batch(2), jax.device_put)
-
-    def draw(self, batch: Any, key: PRNGKeyArray, sigma: Float[Array, " b"] | None = None) -> Any:
-        return {"latent": batch}
-
-    def loss(self, params: Params, examples: Any) -> tuple[Float[Array, " b"], Sums]:
-        latent = examples["latent"]
-        return jnp.square(velocity(with_params(self.dit, params), latent) + latent).mean((1, 2, 3, 4)), {}
-
-
-def velocity(dit: DiT, latent: Array) -> Array:
-    caption = jnp.zeros((len(latent), 1, CONFIG.text_dim))
-    return dit(t2v_sequence(latent, jnp.full((len(latent),), 500.0), caption)).outputs[0]
-
 
 @pytest.fixture
-def base(tmp_path: Path) -> Path:
-    """A model folder whose head is not zero, else nothing but it would be trained at first."""
-    params = jax.jit(lambda: flat_params(DiT(CONFIG, nnx.Rngs(1))))()
-    params["head.projection.kernel"] = jax.random.normal(jax.random.key(2), params["head.projection.kernel"].shape) / 4
-    write_part(tmp_path / "base", "dit", CONFIG, params)
-    return tmp_path / "base"
-
-
-@pytest.fixture
-def config(base: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigDict:
-    monkeypatch.setattr(loop, "make_task", lambda config: LoRATask(SmallTask(config), config))
-    return toy_config(6, init=str(base), lora=LORA, ema=0.5, checkpoint_every=4, data={"dir": "none"})
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigDict:
+    monkeypatch.setattr(loop, "make_task", lora_task)
+    return lora_config(write_base(tmp_path / "base"))
 
 
 @pytest.mark.slow
@@ -100,7 +49,7 @@ def test_adapters_alone_are_trained(config: ConfigDict, tmp_path: Path):
     assert lora.factors.keys() == state.ema.keys() and set(lora.alphas.values()) == {4.0}
     for path, factor in state.ema.items():
         np.testing.assert_array_equal(lora.factors[path], factor)
-    start = LoRATask(SmallTask(config), config).init(jax.random.key(config.seed))
+    start = lora_task(config).init(jax.random.key(config.seed))
     kernels = {str(value.dtype) for path, value in start.items() if path.endswith("kernel") and "time" not in path}
     assert kernels == {"bfloat16"} and start["blocks.0.norm_cross.scale"].dtype == jnp.float32
     path = tmp_path / "a.safetensors"
@@ -110,8 +59,16 @@ def test_adapters_alone_are_trained(config: ConfigDict, tmp_path: Path):
 
 @pytest.mark.slow
 def test_goes_on_from_adapters_alone(config: ConfigDict, tmp_path: Path):
-    """Checkpoints hold no base; a run that went on from one ends as one that was not stopped."""
+    """Checkpoints hold no base; a run that went on from one ends as one that was not stopped. Adapters and their average are
+    read without the optimiser and the place in the data."""
     state = train(config, tmp_path / "run", lambda line: None)
+    alone = tmp_path / "alone" / "checkpoints" / "6"
+    shutil.copytree(tmp_path / "run" / "checkpoints" / "6", alone, ignore=shutil.ignore_patterns("opt", "data"))
+    for name in ("params", "ema"):
+        step, weights = read_weights(tmp_path / "alone", state.params, name)
+        assert step == 6 and weights.keys() == state.params.keys()
+        for path, value in getattr(state, name).items():
+            np.testing.assert_array_equal(weights[path], value)
     (tmp_path / "run" / "checkpoints" / "6").rename(tmp_path / "gone")
     size = sum(file.stat().st_size for file in (tmp_path / "run" / "checkpoints").rglob("*") if file.is_file())
     assert size < 100_000 < (tmp_path / "base" / "dit" / "model.safetensors").stat().st_size * 4
