@@ -30,7 +30,7 @@ from stage_jax.weights.checkpoint import Checkpoint, open_files
 from stage_jax.weights.config_types import Config, read_config
 from stage_jax.weights.header import DTYPES
 from stage_jax.weights.places import SUFFIX, parse_json
-from stage_jax.weights.shards import Read, Specs, Tell, file_sha256, write_shards
+from stage_jax.weights.shards import Read, Specs, Tell, file_sha256, joint_sha256, write_shards
 from stage_jax.weights.table import listed, shown
 
 FORMAT = 1
@@ -79,7 +79,7 @@ def stream_part(
     if len(shards) == 1:
         _enter(folder, part, entry | {"sha256": shards[0].sha256})
     else:
-        _enter(folder, part, entry | {"sha256": _joint_sha256(hashes), "files": hashes})
+        _enter(folder, part, entry | {"sha256": joint_sha256(hashes), "files": hashes})
 
 
 def stream_params(
@@ -99,10 +99,6 @@ def stream_params(
     shapes = {path: params[name].shape[0 if layer is None else 1 :] for path, (name, layer) in places.items()}
     specs = {path: jax.ShapeDtypeStruct(shape, dtype) for path, shape in sorted(shapes.items())}
     stream_part(folder, part, config, specs, read, facts)
-
-
-def _joint_sha256(hashes: Mapping[str, str]) -> str:
-    return hashlib.sha256("".join(f"{name} {hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
 
 
 def _enter(folder: Path, part: str, entry: dict[str, Any]) -> None:
@@ -158,7 +154,7 @@ def _are_shards(hashes: Any, joint: str) -> bool:
     return (
         isinstance(hashes, dict)
         and all(_SHARD.fullmatch(name) and isinstance(digest, str) for name, digest in hashes.items())
-        and _joint_sha256(hashes) == joint
+        and joint_sha256(hashes) == joint
     )
 
 

@@ -16,7 +16,7 @@ from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.header import DTYPES
 from stage_jax.weights.kinds import KINDS, Asked
 from stage_jax.weights.layout import Layout
-from stage_jax.weights.shards import Specs
+from stage_jax.weights.shards import Specs, files_sha256
 from stage_jax.weights.strangers import refuse_types
 from stage_jax.weights.stream import load_params
 from stage_jax.weights.table import Entry, Table, likely_naming, match
@@ -35,6 +35,10 @@ class Part:
     sampling: Mapping[str, Any] | None = None
     _table: Table | None = None
     _torch: Mapping[str, tuple[Entry, str]] | None = None  # per path; None for our own names
+
+    def digest(self) -> str:
+        """The hash by which manifests name the weights: that of the model folder, or else of the files' bytes."""
+        return self.sha256 or files_sha256(self.checkpoint.files)
 
     def read(self, path: str) -> Shaped[np.ndarray, "..."]:
         """One array in our layout, in the type that it is stored in."""

@@ -92,6 +92,17 @@ def file_sha256(path: Path, tell: Callable[[int], None] | None = None) -> str:
     return digest.hexdigest()
 
 
+def joint_sha256(hashes: Mapping[str, str]) -> str:
+    """Of several files, by the names that they have."""
+    return hashlib.sha256("".join(f"{name} {hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
+
+
+def files_sha256(paths: Sequence[Path]) -> str:
+    """Of the files of one part: the hash of the only one, or the joint one."""
+    hashes = {path.name: file_sha256(path) for path in paths}
+    return joint_sha256(hashes) if len(hashes) > 1 else next(iter(hashes.values()))
+
+
 def _groups(specs: Specs, limit: int | None) -> list[dict[str, jax.ShapeDtypeStruct]]:
     """The arrays of each file; one array larger than `limit` has a file of its own."""
     groups: list[dict[str, jax.ShapeDtypeStruct]] = [{}]

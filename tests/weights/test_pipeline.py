@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -176,6 +177,10 @@ def test_open_pipeline(tmp_path: Path, name: str, form: str):
         ours = expected.part(part)
         assert found.config == ours.config and dict(found.specs) == dict(ours.specs)
         assert found.sha256 == (part_hash(where, part) if form == "model" else None)
+        hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in found.checkpoint.files}
+        lines = "".join(f"{file} {hashes[file]}\n" for file in sorted(hashes))
+        digest = hashlib.sha256(lines.encode()).hexdigest() if len(hashes) > 1 else next(iter(hashes.values()))
+        assert found.digest() == digest
         assert_identical({path: found.read(path) for path in found.specs}, {path: ours.read(path) for path in ours.specs})
     assert (pipeline.tokenizer / "spiece.model").read_bytes() == TOKENIZER["spiece.model"]
     boundary = {"boundary": 0.875} if form == "model" or name == "a14b" else {}
