@@ -24,6 +24,7 @@ from stage_jax.film.references import unused_references, why_unused
 from stage_jax.film.sheet import contact_sheet
 from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.timecode import editing_rate, frame_rate
+from stage_jax.film.timeline import MOST_EVENTS
 from stage_jax.film.video import film_scale, write_mp4
 from stage_jax.generate.board import check_words, describe_too_long, describe_unknown, draw_board, given_board
 from stage_jax.generate.clips import ClipSampler, fill_board
@@ -116,8 +117,8 @@ def _made_of(story: Story) -> list[str]:
 
 
 def warnings(tokenizer: Tokenizer, story: Story) -> Iterator[str]:
-    """What the film will not have of its story: words that the filler does not read, an edit list that has no rate for it, and
-    fields that no model goes by."""
+    """What the film will not have of its story: words that the filler does not read, an edit list that has no rate or no room
+    for it, and fields that no model goes by."""
     captions = {story.shot_name(scene, shot): shot.video_prompt or shot.description for scene, shot in story.shots()}
     if unknown := tokenizer.unknown(captions.values()):
         yield f"left out {describe_unknown(unknown)}"
@@ -125,6 +126,8 @@ def warnings(tokenizer: Tokenizer, story: Story) -> Iterator[str]:
         yield f"cut {too_long}"
     if editing_rate(frame_rate(story.fps)) is None:
         yield f"no film.edl: editing programs have no rate for a film of {story.fps:g} frames a second"
+    if len(captions) > MOST_EVENTS:
+        yield f"no film.edl: {len(captions):,} shots, an edit list has room for {MOST_EVENTS}"
     if fields := unused_fields(story):
         yield f"the models of this version do not go by {', '.join(fields)}"
 

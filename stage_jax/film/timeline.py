@@ -15,6 +15,7 @@ from stage_jax.story.board import Board, BoardShot
 JOINERS = "\u200c\u200d"
 ATTRIBUTES = ("size", "angle", "movement", "transition", "dialogue", "notes")
 DAY = 24 * 60 * 60  # seconds; timecode begins anew after it
+MOST_EVENTS = 999  # that the three digits of an edit list count
 
 
 def timeline(board: Board) -> otio.schema.Timeline:
@@ -29,7 +30,7 @@ def otio_text(board: Board) -> str:
 
 def edl_text(board: Board) -> str | None:
     """The film.edl (CMX3600), in non-drop timecode of `editing_rate`, which a comment of the first event names. None if there
-    is no such rate, or no timecode since the film is longer than a day.
+    is no such rate, no timecode since the film is longer than a day, or no numbers for so many events.
 
     Source times count from the start of each clip, record times from 00:00:00:00. A reel is named by eight letters, made
     of the shot's place, since names of shots are longer.
@@ -37,7 +38,7 @@ def edl_text(board: Board) -> str | None:
     rate = frame_rate(board.fps)
     edited = editing_rate(rate)
     spans = shot_spans(board)
-    if edited is None or not spans or spans[-1][1] > DAY * rate:
+    if edited is None or not 0 < len(spans) <= MOST_EVENTS or spans[-1][1] > DAY * rate:
         return None
     # Timecode counts NTSC's rates as the whole ones above them; the adapter would take 30000/1001 for drop-frame.
     edit = _timeline(board, Fraction(round(edited)), int(edited / rate))

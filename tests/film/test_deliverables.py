@@ -128,6 +128,15 @@ def test_rates_that_editing_programs_have() -> None:
     assert edl_text(replace(days, shots=days.shots[:144])).count("FROM CLIP NAME") == 144  # a day
 
 
+def test_an_edit_list_has_room_for_999_events() -> None:
+    """They are numbered by three digits."""
+    board = make_board(clips=False)
+    many = replace(board, shots=(board.shots * 167)[:1000])
+    assert edl_text(many) is None
+    events = re.findall(r"^\d+", edl_text(replace(many, shots=many.shots[:999])), re.MULTILINE)
+    assert events == [f"{number:03}" for number in range(1, 1000)]
+
+
 def test_no_text_of_a_story_breaks_a_format() -> None:
     """Line ends, control characters and markup in every text: still one event a shot, one title, whole XML."""
     board = make_board(lambda words: f"\x01</note>]]>&\n001  AX V C\u2028*{words}\ud800")

@@ -193,6 +193,15 @@ def test_warnings_of_what_the_filler_reads():
     assert line == "left out words that the tiny model does not know: dances"
 
 
+def test_a_story_without_an_edit_list_is_told_so():
+    story, tokenizer = make_story(), WordTokenizer(VOCABULARY, 40)
+    shots = tuple(replace(story.scenes[0].shots[0], id=f"SH{number:04}") for number in range(1000))
+    many = replace(story, scenes=(replace(story.scenes[0], shots=shots),))
+    assert list(warnings(tokenizer, many)) == ["no film.edl: 1,000 shots, an edit list has room for 999"]
+    slow, _ = warnings(tokenizer, replace(story, fps=7.0))
+    assert slow == "no film.edl: editing programs have no rate for a film of 7 frames a second"
+
+
 def test_settings_name_the_sampling_that_was_used(place: Path):
     """The models' own, and what overrides it; the manifest has them."""
     models = load_models(place / "model")
