@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -123,20 +124,50 @@ def test_pictures(
 
 
 @pytest.mark.parametrize("verb", ["film", "board"])
+@pytest.mark.parametrize("place", ["reference", "start"])
 @pytest.mark.parametrize(("spoil", "expected"), [case[1:] for case in PICTURES[1:]], ids=[case[0] for case in PICTURES[1:]])
-def test_references(
-    verb: str, spoil: Callable[[Path], Any], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_pictures_of_the_story(
+    verb: str, place: str, spoil: Callable[[Path], Any], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "story"
     folder.mkdir()
     Image.new("RGB", (16, 16)).save(folder / "mia.png")
     spoil(folder / "mia.png")
-    told = json.loads(cast("mia.png"))
+    told = json.loads(cast(*["mia.png"] * (place == "reference")))
     for shot in told["scenes"][0]["shots"]:
         shot["description"] = "Mia jumps at Elm Hill."  # words that the shipped model knows
+    if place == "start":
+        told["scenes"][0]["shots"][1]["start"] = {"image": "mia.png"}
     (folder / "s.json").write_text(json.dumps(told))
     line = refused([str(folder / "s.json"), "--out", str(tmp_path / "out")], capsys, verb)
     assert expected in line and "mia.png" in line
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="a disk of its own needs unshare")
+@pytest.mark.parametrize(
+    ("mount", "expected"), [("size=8k", "No space left on device"), ("ro", "Read-only file system")], ids=["full", "read-only"]
+)
+def test_output_folders_that_take_nothing(mount: str, expected: str, tmp_path: Path) -> None:
+    """Really: on a disk of their own, in a process of its own."""
+    disk, pairs = tmp_path / "disk", tmp_path / "pairs"
+    disk.mkdir()
+    pairs.mkdir()
+    for name in ("SC01_SH010_start", "SC01_SH010_end", "SC01_SH020_start", "SC01_SH020_end"):
+        Image.new("RGB", (16, 16)).save(pairs / f"{name}.png")
+    (tmp_path / "s.fountain").write_text(FOUNTAIN)
+    code = "import sys; from stage_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    film = [sys.executable, "-c", code, "film", "s.fountain", "--pairs", "pairs", "--out", "disk/out", "--steps", "1"]
+    script = f'mount -t tmpfs -o {mount} tmpfs disk || exit 77; "$@"; code=$?; find disk -mindepth 1 -type f; exit $code'
+    ran = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *film], cwd=tmp_path, capture_output=True,
+        text=True, check=False, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    if ran.returncode == 77 or "unshare" in ran.stderr:
+        pytest.skip("nothing may be mounted here")
+    assert ran.returncode == 2 and ran.stdout == "", ran.stderr
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith("stage: ") and "disk/out" in last and last.endswith(expected) and "Traceback" not in ran.stderr
 
 
 def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
