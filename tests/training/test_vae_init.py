@@ -59,3 +59,13 @@ def test_clips_that_are_too_short_are_told_before_the_first_step(tmp_path: Path,
         config.data[name] = 18
     with pytest.raises(InputError, match=f"config.data.{words}"):
         make_task(config).batches()
+
+
+def test_statistics_over_fewer_clips_than_are_encoded_at_once(tmp_path: Path):
+    write_toy_records(tmp_path / "toy", {"train": 1}, size=16)
+    config = ConfigDict(sizes.vae_config(tmp_path / "toy", 1))
+    config.data.statistics = 3
+    task = make_task(config)
+    task.export(task.init(jax.random.key(0)), tmp_path / "model")
+    found = read_part(tmp_path / "model", "vae", VAEConfig)[0]
+    assert np.isfinite(found.latent_mean).all() and min(found.latent_std) > 0 and found.latent_std != task.sizes.latent_std

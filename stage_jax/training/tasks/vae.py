@@ -113,7 +113,7 @@ class VAETask:
         encode = jax.jit(lambda video: with_params(self.model, params).moments(video)[0])
         records = open_records(Path(self.config.data.dir), "train")
         frames = clip_windows(records, self.config.data.frames, self.config.seed).batch(16)
-        pictures = (frames[i].astype(np.float32) / 127.5 - 1 for i in range(self.config.data.statistics // 16))
+        pictures = (frames[i].astype(np.float32) / 127.5 - 1 for i in range(-(-self.config.data.statistics // 16)))
         latents = np.concatenate([np.asarray(encode(p)).reshape(-1, self.sizes.latent_channels) for p in pictures])
         sizes = dataclasses.replace(
             self.sizes,
