@@ -15,7 +15,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("board", help="storyboards from stories, no clips", description="Draws all pairs of stories.")
     parser.add_argument("stories", metavar="STORY", type=Path, nargs="+", help="a story.json or a Fountain screenplay")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the board; of several, a folder for each")
-    parser.add_argument("--model", metavar="DIR", type=Path, help="model folder (default: the tiny one shipped)")
+    parser.add_argument("--model", metavar="DIR", type=Path, help="model folder, Wan's own or diffusers' (default: tiny)")
     parser.add_argument("--step2", metavar="DIR", type=Path, help="model folder of the storyboard model, if another")
     parser.add_argument("--seed", metavar="N", type=whole(0, MOST_SEED), default=0, help="default: 0")
     parser.add_argument("--steps", metavar="N", type=whole(1, 1000), help="sampling steps (default: the model's)")

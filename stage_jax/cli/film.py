@@ -20,7 +20,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser("film", help="a film and its storyboard from a story", description="Makes a film.")
     parser.add_argument("story", metavar="STORY", type=Path, help="a story.json or a Fountain screenplay (.fountain)")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where everything goes")
-    parser.add_argument("--model", metavar="DIR", type=Path, help="model folder (default: the tiny one shipped)")
+    parser.add_argument("--model", metavar="DIR", type=Path, help="model folder, Wan's own or diffusers' (default: tiny)")
     parser.add_argument("--step2", metavar="DIR", type=Path, help="model folder of the storyboard model, if another")
     parser.add_argument(
         "--pairs", metavar="DIR", type=Path, help="given frames SC01_SH010_start.png, _end.png instead of drawn ones"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from stage_jax import files
+from stage_jax.errors import InputError
 from stage_jax.film import deliverables
 from stage_jax.film.choices import Choices, check_names, edits_of, locked_pairs, with_locks
 from stage_jax.film.earlier import earlier_files
@@ -26,13 +28,15 @@ from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.timecode import editing_rate, frame_rate
 from stage_jax.film.timeline import MOST_EVENTS
 from stage_jax.film.video import film_scale, write_mp4
-from stage_jax.generate.board import check_words, describe_too_long, describe_unknown, draw_board, given_board
-from stage_jax.generate.clips import ClipSampler, fill_board
-from stage_jax.generate.models import load_models
+from stage_jax.generate.board import MOST_NAMED, check_words, describe_too_long, describe_unknown, draw_board, given_board
+from stage_jax.generate.clips import fill_board
+from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
 from stage_jax.generate.shelf import NAME, Shelf
+from stage_jax.generate.wan_clips import clip_sampler
+from stage_jax.generate.wan_filler import WanFiller
 from stage_jax.models.piece_tokenizer import Tokenizer
-from stage_jax.story.board import Board
+from stage_jax.story.board import Board, Pair
 from stage_jax.story.pairs import read_pairs
 from stage_jax.story.readers import read_story
 from stage_jax.story.refiner import Refine, refine_board
@@ -66,11 +70,11 @@ def make_film(
 ) -> Board:
     """Makes a film of a story in the folder `out` and returns its board, clips included.
 
-    model, step2: model folders, the shipped tiny one by default. pairs: a folder of given start and end frames; then nothing
-    is drawn. steps, guidance, landing: override the models' own. refine: writes the clip prompts that the story lacks, from
-    the pairs. choices: which shots stay, and the like. What an earlier run made in `out` of the same things is not made again.
-    InputError on anything wrong with what was given, before anything is written. What is left out of the story goes to
-    `progress` as warnings."""
+    model: a model folder, the shipped tiny one by default, or Wan's own or diffusers' folder. step2: a model folder. pairs: a
+    folder of given start and end frames; then nothing is drawn. steps, guidance, landing: override the models' own. refine:
+    writes the clip prompts that the story lacks, from the pairs. choices: which shots stay, and the like. What an earlier run
+    made in `out` of the same things is not made again. InputError on anything wrong with what was given, before anything is
+    written. What is left out of the story goes to `progress` as warnings."""
     choices = choices or Choices()
     story = read_story(story_path)
     check_names(choices, story)
@@ -82,15 +86,17 @@ def make_film(
         check_words(models, story, str(story_path))
         edits = edits_of(choices, story, story_path.parent, out, tuple(models.step2.sampling["size"]))
     else:
+        models = _fitted(models, given, story, pairs)
         size = tuple(models.filler.sampling["size"])
         kept = locked_pairs(story, choices, out, size)
-    for warning in (*warnings(models.captions.tokenizer, story), *unused_references(story, why_unused(models))):
+    wan = models.filler if isinstance(models.filler, WanFiller) else None
+    for warning in (*warnings(models.clip_tokenizer, story, wan), *unused_references(story, why_unused(models))):
         progress.say(f"warning: {story_path}: {warning}")
 
     def report(label: str) -> Callable[[int, int], None]:
         return lambda done, total: progress.step(label, done, total)
 
-    shelf, clips = Shelf(out / NAME), ClipSampler(models, steps, landing)
+    shelf, clips = Shelf(out / NAME), clip_sampler(models, steps, landing)
     sampling = {"dit": clips.settings}
     files.remove_partial(out)
     with files.staged_folder(out, _made_of(story), earlier_files(out)) as staging:
@@ -109,6 +115,18 @@ def make_film(
     return board
 
 
+def _fitted(models: Models, given: Mapping[str, Pair], story: Story, pairs: Path) -> Models:
+    """Wan's own models take pictures of any proportions: those of the first frame are the film's. Others have one size."""
+    if not isinstance(models.filler, WanFiller):
+        return models
+    name = next(story.shot_name(scene, shot) for scene, shot in story.shots())
+    try:
+        filler = models.filler.fitted_to(given[name].start.shape[:2])
+    except InputError as error:
+        raise InputError(f"{pairs}: {name}_start: {error}") from None
+    return dataclasses.replace(models, filler=filler)
+
+
 def _made_of(story: Story) -> list[str]:
     """The files that a film's folder gets, so that what stands in their way is known before the work."""
     names = [story.shot_name(scene, shot) for scene, shot in story.shots()]
@@ -116,30 +134,45 @@ def _made_of(story: Story) -> list[str]:
     return [*FILES, *storyboarder_names(names), *frames, *(f"clips/{name}.mp4" for name in names)]
 
 
-def warnings(tokenizer: Tokenizer, story: Story) -> Iterator[str]:
-    """What the film will not have of its story: words that the filler does not read, an edit list that has no rate or no room
-    for it, and fields that no model goes by."""
+def warnings(tokenizer: Tokenizer, story: Story, wan: WanFiller | None = None) -> Iterator[str]:
+    """What the film will not have of its story: words that the filler does not read, seconds that it does not reach, an edit
+    list that has no rate or no room for it, and fields that no model goes by; and of the filler's frames. tokenizer: the
+    filler's. wan: the filler, where it is Wan's own."""
     captions = {story.shot_name(scene, shot): shot.video_prompt or shot.description for scene, shot in story.shots()}
     if unknown := tokenizer.unknown(captions.values()):
         yield f"left out {describe_unknown(unknown)}"
     if too_long := describe_too_long(tokenizer, captions):
         yield f"cut {too_long}"
+    if wan:
+        yield from _pace(wan, story)
     if editing_rate(frame_rate(story.fps)) is None:
         yield f"no film.edl: editing programs have no rate for a film of {story.fps:g} frames a second"
     if len(captions) > MOST_EVENTS:
         yield f"no film.edl: {len(captions):,} shots, an edit list has room for {MOST_EVENTS}"
-    if fields := unused_fields(story):
+    if fields := unused_fields(story, any_length=wan is not None):
         yield f"the models of this version do not go by {', '.join(fields)}"
 
 
-def unused_fields(story: Story) -> list[str]:
-    """Fields of a story that differ from their defaults, and that change neither pictures nor clips.
+def _pace(wan: WanFiller, story: Story) -> Iterator[str]:
+    """Where a film has not the length or the frames that story and filler speak of."""
+    most = wan.most_seconds()
+    if long := [story.shot_name(scene, shot) for scene, shot in story.shots() if shot.seconds > most]:
+        more = f" and {len(long) - MOST_NAMED:,} more" if len(long) > MOST_NAMED else ""
+        yield f"clips of {most:g} s, the longest that the filler makes: {', '.join(long[:MOST_NAMED])}{more}"
+    if story.fps < wan.how.fps:
+        yield f"the film has {story.fps:g} frames a second of the {wan.how.fps} that the filler makes; the story's fps says so"
 
-    `fps` sets the pace at which the film plays, but a clip keeps the frames that the filler was trained at.
+
+def unused_fields(story: Story, any_length: bool = False) -> list[str]:
+    """Fields of a story that differ from their defaults, and that change neither pictures nor clips. any_length: whether the
+    filler makes clips of any length, at any rate.
+
+    With one that does not, `fps` sets the pace at which the film plays, but a clip keeps the frames that it was trained at.
     """
-    unused = {name for name in ("fps", "aspect") if getattr(story, name) != getattr(Story, name)}
+    ours = () if any_length else ("fps",)
+    unused = {name for name in (*ours, "aspect") if getattr(story, name) != getattr(Story, name)}
     for _, shot in story.shots():
-        unused |= {"seconds"} if shot.seconds != Shot.seconds else set()
+        unused |= {"seconds"} if shot.seconds != Shot.seconds and not any_length else set()
         unused |= {f"{end}.prompt" for end, frame in (("start", shot.start), ("end", shot.end)) if frame.prompt}
     return sorted(unused)
 

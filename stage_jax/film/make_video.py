@@ -20,15 +20,15 @@ from stage_jax.film.make import TINY, Reports
 from stage_jax.film.png import png_bytes, write_png
 from stage_jax.film.video import write_mp4
 from stage_jax.generate.video import Request, Sampling, VideoSampler
-from stage_jax.generate.video_folder import Opened, open_models
+from stage_jax.generate.video_folder import SMALL, Opened, open_models
 from stage_jax.recipes.sizes import Size, area_size, best_size, check_size, token_side
-from stage_jax.recipes.tasks import negative_prompt, takes_pictures
+from stage_jax.recipes.tasks import takes_pictures
 from stage_jax.sampling.defaults import SamplingDefaults
 from stage_jax.sampling.named import solver_named
 from stage_jax.story.pairs import read_picture
 from stage_jax.weights.lora_folder import Asked
 
-SMALL, LARGE_5B = (480, 832), (704, 1280)  # height, width; the second is the size of Wan2.2's 5B
+LARGE_5B = (704, 1280)  # height, width: the size of Wan2.2's 5B
 LONGEST_NAME = 50  # characters of the prompt in a file's name, as in Wan's
 
 
@@ -90,7 +90,7 @@ def make_video(
     path = path or Path(f"{opened.like.split('-')[1]}_{size[1]}x{size[0]}_{_slug(wishes.prompt)}_{wishes.seed}.mp4")
     write = _writer(path, defaults)
     sampler = VideoSampler(models.kept() if keep else models)
-    negative = _negative(opened) if wishes.negative is None else wishes.negative
+    negative = opened.negative if wishes.negative is None else wishes.negative
     request = Request([wishes.prompt], negative, **{name: picture[None] for name, picture in pictures.items()})
     sampler.check(request, size, defaults.frames)
     noise = sampler.noise(jax.random.key(wishes.seed), 1, size, defaults.frames)
@@ -104,12 +104,6 @@ def make_video(
 def _wished(defaults: SamplingDefaults, wishes: Wishes) -> SamplingDefaults:
     wished = {name: getattr(wishes, name) for name in ("frames", "steps", "guidance", "solver")}
     return dataclasses.replace(defaults, **{name: value for name, value in wished.items() if value is not None})
-
-
-def _negative(opened: Opened) -> str:
-    """Wan's own; none for the tiny model, whose word tokenizer cannot read that."""
-    wans = negative_prompt(opened.models.dit.config)
-    return "" if opened.models.tokenizer.unknown([wans]) else wans
 
 
 def _size(opened: Opened, wished: Size | None, first: UInt8[np.ndarray, "h w 3"] | None) -> Size:

@@ -17,6 +17,8 @@ from jaxtyping import Array, Float, UInt8
 
 from stage_jax.errors import InputError
 from stage_jax.generate.clip_embedder import CLIPEmbedder, read_clip_for
+from stage_jax.generate.video_folder import open_models
+from stage_jax.generate.wan_filler import WanFiller, wan_filler
 from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.piece_tokenizer import Tokenizer, load_tokenizer
 from stage_jax.models.stacking import flat_params, stack_params, unstack_params, with_params
@@ -31,6 +33,10 @@ from stage_jax.weights.folder import part_config, part_hash, part_sampling, read
 
 PAIR_SAMPLING = ("steps", "shift", "guidance", "size")  # what model.json says of how STEP2 is sampled
 CLIP_SAMPLING = (*PAIR_SAMPLING, "frames")  # and of the filler
+NO_STEP2 = (
+    "no STEP2, the model that draws the pairs, and none is published: STEP2 on Wan is this project's own. Train one "
+    "(docs/STEP2.md) and give its folder with --step2; or give the pairs, with stage film --pairs"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,14 +100,20 @@ class Denoiser:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Models:
     """Everything a film needs. step2 is None where all pairs are given, filler where no clips are wanted, clip where the
-    recipe of STEP2 does not ask for it. hashes: weights by part."""
+    recipe of STEP2 does not ask for it; codec and captions are None where Wan's own models fill given pairs, which have their
+    own. hashes: weights by part."""
 
-    codec: PictureCodec
-    captions: CaptionEncoder
-    filler: Denoiser | None
+    codec: PictureCodec | None
+    captions: CaptionEncoder | None
+    filler: Denoiser | WanFiller | None
     step2: Denoiser | None
     hashes: Mapping[str, str]
     clip: CLIPEmbedder | None = None
+
+    @property
+    def clip_tokenizer(self) -> Tokenizer:
+        """That of the filler."""
+        return self.filler.models.tokenizer if isinstance(self.filler, WanFiller) else self.captions.tokenizer
 
     def latent_shape(self) -> tuple[int, int, int]:
         """(C, h, w) of the frames that STEP2 draws."""
@@ -110,8 +122,13 @@ class Models:
 
 
 def load_models(folder: Path, step2_folder: Path | None = None, *, draw: bool = True, fill: bool = True) -> Models:
-    """Reads `vae`, `umt5`, `tokenizer` and, unless `fill` is off, `dit` of a model folder, and `step2` from `step2_folder` or
-    the same one unless `draw` is off. InputError names what is missing."""
+    """Reads `vae`, `umt5`, `tokenizer` and, unless `fill` is off, `dit` of a model folder, or the same of Wan's own folder or
+    diffusers'; and unless `draw` is off `step2` of the model folder `step2_folder`, or of `folder`. A filler whose model.json
+    does not say all of how it is sampled is taken for Wan's own. InputError names what is missing."""
+    if not _is_ours(folder, fill):
+        return _load_wan(folder, step2_folder, draw, fill)
+    if draw and not step2_folder and _has(folder) and not _has(folder, "step2"):
+        raise InputError(f"{folder}: {NO_STEP2}")
     if draw and step2_folder:
         _check_partners(step2_folder, folder)
     sources = dict.fromkeys(("vae", "umt5"), folder)
@@ -126,6 +143,60 @@ def load_models(folder: Path, step2_folder: Path | None = None, *, draw: bool = 
         hashes={part: part_hash(source, part) for part, source in (sources | ({"clip": folder} if clip else {})).items()},
         clip=clip,
     )
+
+
+def _has(folder: Path, *parts: str) -> bool:
+    """Whether it is a model folder with these parts."""
+    return (folder / "model.json").is_file() and all(part in read_manifest(folder)["parts"] for part in parts)
+
+
+def _is_ours(folder: Path, fill: bool) -> bool:
+    """Whether it is a model folder whose filler is one of this project's: of one length, alone, without CLIP."""
+    if not _has(folder):
+        return not folder.is_dir()  # and then the reader of model folders says so
+    if not fill or not _has(folder, "dit"):
+        return True
+    alone = not _has(folder, "dit_low") and part_config(folder, "dit", DiTConfig).image_dim is None
+    return alone and all(name in part_sampling(folder, "dit") for name in CLIP_SAMPLING)
+
+
+def _load_wan(folder: Path, step2_folder: Path | None, draw: bool, fill: bool) -> Models:
+    """Wan's own models of any layout. STEP2 reads with the VAE and the text encoder beside it, or those of Wan where it has
+    none."""
+    opened = open_models(folder, "float32" if jax.default_backend() == "cpu" else "bfloat16")
+    if not draw:
+        filler = wan_filler(opened, folder)
+        return Models(None, None, filler, None, filler.hashes)
+    if not step2_folder and not _has(folder, "step2"):
+        raise InputError(f"{folder}: {NO_STEP2}")
+    step2_folder = step2_folder or folder
+    step2 = read_denoiser(step2_folder, "step2", PAIR_SAMPLING)
+    clip = read_clip_for(step2.recipe, step2_folder)
+    filler = wan_filler(opened, folder, tuple(step2.sampling["size"])) if fill else None
+    beside = [part for part in ("vae", "umt5") if _has(step2_folder, part)]
+    codec = read_codec(step2_folder) if "vae" in beside else PictureCodec(opened.models.vae.module())
+    if "umt5" in beside:
+        captions = read_captions(step2_folder)
+    else:
+        captions = CaptionEncoder(opened.models.tokenizer, opened.models.umt5.module())
+    _check_fit(codec, captions, step2, step2_folder)
+    own = {part: part_hash(step2_folder, part) for part in ("step2", *beside, *(("clip",) if clip else ()))}
+    others = filler.hashes if filler else opened.hashes({"vae", "umt5"} - own.keys())
+    others = {f"filler_{part}" if own.get(part, value) != value else part: value for part, value in others.items()}
+    return Models(codec, captions, filler, step2, others | own, clip)
+
+
+def _check_fit(codec: PictureCodec, captions: CaptionEncoder, step2: Denoiser, folder: Path) -> None:
+    dit = step2.dit.config
+    for what, found, expected in (
+        ("channels of the VAE's latents", codec.vae.config.latent_channels, dit.out_channels),
+        ("width of the text encoder", captions.encoder.config.dim, dit.text_dim),
+    ):
+        if found != expected:
+            raise InputError(f"{folder}: step2: {what}: found {found}, it takes {expected}")
+    if captions.tokenizer.length > dit.text_len:
+        found = f"a tokenizer of {captions.tokenizer.length} ids a text"
+        raise InputError(f"{folder}: step2: {found}, it takes {dit.text_len}")
 
 
 def read_codec(folder: Path) -> PictureCodec:

@@ -29,6 +29,10 @@ class Part(Generic[M]):
         form, params = nnx.split(module)
         return cls(module.config, form, lambda: params)
 
+    def module(self) -> M:
+        """With its parameters, on the device."""
+        return nnx.merge(self.form, self.load())
+
     def kept(self) -> Part[M]:
         """The same, loaded once, from then on kept on the device."""
         return dataclasses.replace(self, load=functools.cache(self.load))

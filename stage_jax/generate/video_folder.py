@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -21,7 +21,7 @@ from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.umt5 import UMT5Encoder
 from stage_jax.models.vae import VAE
 from stage_jax.recipes.sizes import MOST_SIDE, Size
-from stage_jax.recipes.tasks import released_like
+from stage_jax.recipes.tasks import negative_prompt, released_like
 from stage_jax.sampling.defaults import DEFAULTS, SamplingDefaults
 from stage_jax.weights import part as weights
 from stage_jax.weights.config_types import misfit
@@ -31,6 +31,7 @@ from stage_jax.weights.table import shown
 
 MODELS: dict[str, type[nnx.Module]] = {"umt5": UMT5Encoder, "vae": VAE, "dit": DiT, "dit_low": DiT, "clip": CLIP}
 OPTIONAL = ("dit_low", "clip")
+SMALL = (480, 832)  # height, width: what is made unless somebody says otherwise
 # Parameters whose paths hold one of these stay float32 whatever the others are, as Wan's own code and diffusers have it.
 IN_FLOAT32 = ("norm", "modulation", "time_embedding", "time_projection")
 
@@ -38,12 +39,23 @@ IN_FLOAT32 = ("norm", "modulation", "time_embedding", "time_projection")
 @dataclasses.dataclass(frozen=True, eq=False)
 class Opened:
     """like: the release (a name of the zoo) that the models have the form of. sampling: how they like to be sampled. size:
-    height and width that they were made for, if they say so."""
+    height and width that they were made for, if they say so. stored: the files that they are read from, by part."""
 
     models: VideoModels
     like: str
     sampling: SamplingDefaults
     size: Size | None
+    stored: Mapping[str, weights.Part]
+
+    @property
+    def negative(self) -> str:
+        """The prompt that the model is led away from: Wan's own; none for the tiny model, whose words it is not in."""
+        wans = negative_prompt(self.models.dit.config)
+        return "" if self.models.tokenizer.unknown([wans]) else wans
+
+    def hashes(self, parts: Collection[str] | None = None) -> dict[str, str]:
+        """Of the weights, by part: of all, or of these. Reads every byte of what has no hash beside it."""
+        return {name: part.digest() for name, part in self.stored.items() if parts is None or name in parts}
 
 
 def open_models(folder: Path, dtype: str, loras: Sequence[Asked] = ()) -> Opened:
@@ -67,7 +79,8 @@ def open_models(folder: Path, dtype: str, loras: Sequence[Asked] = ()) -> Opened
     models = VideoModels(load_tokenizer(pipeline.tokenizer), **parts)
     _check_partners(models, folder)
     like = released_like(models.dit.config, 1 if models.dit_low is None else 2)
-    return Opened(models, like, _sampling(pipeline, DEFAULTS[like]), _size(pipeline))
+    stored = {name: pipeline.parts[name] for name in parts}
+    return Opened(models, like, _sampling(pipeline, DEFAULTS[like]), _size(pipeline), stored)
 
 
 def _part(stored: weights.Part, model_type: type[nnx.Module], dtype: str) -> Part:
