@@ -15,13 +15,14 @@ from ml_collections import ConfigDict
 from data_pipeline.records import FIELDS, LATER, Example, Shape, open_records, write_records
 from data_pipeline.toy_cinema.captions import vocabulary
 from stage_jax.errors import InputError
+from stage_jax.models.dit import DiTConfig
 from stage_jax.models.stacking import with_params
 from stage_jax.models.umt5 import UMT5Config, zero_padding
 from stage_jax.training.tasks import make_task
 from stage_jax.training.tasks.step2 import TABLE, TEXT, STEP2Task, part_of
 from stage_jax.training.tasks.step2_start import with_words
 from stage_jax.training.train import train
-from stage_jax.weights.folder import read_part
+from stage_jax.weights.folder import part_config, read_part
 from tests.training import sizes
 from tests.training.step2_folders import write_sft
 
@@ -109,6 +110,13 @@ def test_a_run_learns_them_and_leaves_both(tmp_path: Path, told: Path, sft: Path
 def test_without_a_model_they_are_the_records_alone(told: Path, vae_folder: Path):
     task = make_task(ConfigDict(sizes.step2_config(told, vae_folder, 1) | {"words": "records"}))
     assert task.tokenizer.vocabulary == ("a", "zebra", "walks", "by", "the", "brook", ".")
+
+
+def test_captions_are_as_long_as_those_of_the_start_or_as_asked(told: Path, sft: Path):
+    of_start, longer = make_task(config_of(told, sft)), make_task(config_of(told, sft, text_len=99))
+    assert of_start.tokenizer.length == of_start.sizes.text_len == part_config(sft, "step2", DiTConfig).text_len
+    assert longer.tokenizer.length == longer.sizes.text_len == 99
+    assert longer.tokenizer.vocabulary == of_start.tokenizer.vocabulary
 
 
 def test_what_cannot_learn_them_is_refused(told: Path, sft: Path):

@@ -33,8 +33,11 @@ RECORDS = "records"  # the captions whose words a text encoder learns, where it 
 
 
 def start_sizes(sizes: DiTConfig, recipe: STEP2Config, init: Path | None) -> DiTConfig:
-    """The sizes of a model with the input channels and the image branch of a recipe."""
+    """The sizes of a model with the input channels and the image branch of a recipe, and captions as long as those of the
+    STEP2 that it goes on from."""
     image_dim = sizes.image_dim
+    if init is not None and "step2" in read_manifest(init)["parts"]:
+        sizes = dataclasses.replace(sizes, text_len=part_config(init, "step2", DiTConfig).text_len)
     if recipe.image_tokens and image_dim is None:
         if init is None:
             raise InputError("config.recipe.image_tokens: found without config.init, expected a folder with the part clip")
@@ -67,9 +70,9 @@ def start_dit(folder: Path, sizes: DiTConfig, abstract: Mapping[str, Any], fresh
 
 def start_words(folder: Path | None, words: str, length: int, data: Path) -> WordTokenizer:
     """The words of the model that is gone on from, else those of a level of the toy world; with "records" instead of a level
-    also, or else only, those of the training captions in `data`."""
+    also, or else only, those of the training captions in `data`. length: ids a caption."""
     if folder and (folder / "tokenizer").is_dir():
-        known = WordTokenizer.load(folder / "tokenizer")
+        known = WordTokenizer(WordTokenizer.load(folder / "tokenizer").vocabulary, length)
     else:
         levels = {"easy": easy.vocabulary, "full": full.vocabulary}
         known = WordTokenizer(levels[words]()[2:] if words in levels else (), length)
