@@ -26,6 +26,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `stage` with `arguments` (or the process's); returns the exit code. What is a bug of ours is not caught."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it misses PyTorch, which its tokenizers do not need
     try:
         parsed, rest = make_parser().parse_known_args(arguments)
         code = parsed.run(parsed, rest)
