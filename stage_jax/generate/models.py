@@ -22,6 +22,7 @@ from stage_jax.generate.wan_filler import WanFiller, wan_filler
 from stage_jax.models.dit import DiT, DiTConfig
 from stage_jax.models.piece_tokenizer import Tokenizer, load_tokenizer
 from stage_jax.models.stacking import flat_params, stack_params, unstack_params, with_params
+from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.models.umt5 import UMT5Config, UMT5Encoder, zero_padding
 from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
@@ -124,7 +125,7 @@ class Models:
 def load_models(folder: Path, step2_folder: Path | None = None, *, draw: bool = True, fill: bool = True) -> Models:
     """Reads `vae`, `umt5`, `tokenizer` and, unless `fill` is off, `dit` of a model folder, or the same of Wan's own folder or
     diffusers'; and unless `draw` is off `step2` of the model folder `step2_folder`, or of `folder`. A filler whose model.json
-    does not say all of how it is sampled is taken for Wan's own. InputError names what is missing."""
+    does not say all of how it is sampled is taken for Wan's own, unless it reads words. InputError names what is missing."""
     if not _is_ours(folder, fill):
         return _load_wan(folder, step2_folder, draw, fill)
     if draw and not step2_folder and _has(folder) and not _has(folder, "step2"):
@@ -151,13 +152,14 @@ def _has(folder: Path, *parts: str) -> bool:
 
 
 def _is_ours(folder: Path, fill: bool) -> bool:
-    """Whether it is a model folder whose filler is one of this project's: of one length, alone, without CLIP."""
+    """Whether it is a model folder whose filler is one of this project's: of one length, or of words, alone, without CLIP."""
     if not _has(folder):
         return not folder.is_dir()  # and then the reader of model folders says so
     if not fill or not _has(folder, "dit"):
         return True
     alone = not _has(folder, "dit_low") and part_config(folder, "dit", DiTConfig).image_dim is None
-    return alone and all(name in part_sampling(folder, "dit") for name in CLIP_SAMPLING)
+    said = all(name in part_sampling(folder, "dit") for name in CLIP_SAMPLING)
+    return alone and (said or isinstance(load_tokenizer(folder / "tokenizer"), WordTokenizer))  # Wan's models read pieces
 
 
 def _load_wan(folder: Path, step2_folder: Path | None, draw: bool, fill: bool) -> Models:

@@ -279,6 +279,9 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path):
     write_part(folder, "step2", sizes.STEP2, params)
     with pytest.raises(InputError, match="step2.sampling: steps, shift, guidance, size missing"):
         load_models(folder)
+    write_part(folder, "dit", *read_part(folder, "dit", DiTConfig), sampling=SAMPLING)
+    with pytest.raises(InputError, match="dit.sampling: frames missing"):  # it reads words, so it is none of Wan's
+        load_models(folder, draw=False)
 
 
 def test_stacked_layers_are_read(folder: Path, tmp_path: Path):
