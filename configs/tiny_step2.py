@@ -6,10 +6,13 @@
 
 "long" goes on from what the second one trained, and is what is shipped: with the text encoder as it is, so that a filler
 trained beside it stays good, and with a frame of the pair hidden now and then, so that one run is its own ablation of dual
-encoding. "full" is one long run from the start on the toy world's level full:
+encoding. "ablation" is short, with the held-out losses by which configs/sweeps/step2_ablations.py compares. "full" is one long
+run from the start on the toy world's level full:
 
     stage data toy --level full --out data/toy_full
     stage train --config configs/tiny_step2.py:full --workdir runs/tiny_step2_full
+
+"full_from_easy" goes on from "long" instead, on as many stories as are there, and learns the words of their captions.
 """
 
 import dataclasses
@@ -25,7 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model, config.text_encoder = "tiny-step2", "tiny"
     config.vae = "runs/tiny_vae_decoder/model"
     config.seed = 0
-    config.steps = {"smoke": 60, "long": 4000, "full": 18_000}.get(arg, 4500)
+    config.steps = {"smoke": 60, "ablation": 1000, "long": 4000, "full": 18_000, "full_from_easy": 2500}.get(arg, 4500)
     config.log_every, config.checkpoint_every = 50, 500
     config.ema = 0.998
     config.shift = 2.5  # between the paper's sampler (2.2) and what the toy's small frames like
@@ -36,6 +39,8 @@ def get_config(arg: str = "") -> ConfigDict:
         config.dropout.frame = 0.1
         config.evaluate = ConfigDict({"every": 1000, "split": "validation", "batches": 4, "bands": 4})
         config.boards = ConfigDict({"every": 2000, "split": "validation", "stories": 8})
+    if arg == "ablation":
+        config.evaluate = ConfigDict({"every": 500, "split": "validation", "batches": 8, "bands": 4})
     config.export_dtype = "float16"
     config.sampling = ConfigDict({"steps": 20, "shift": 2.5, "guidance": 2.5, "size": (64, 64)})
     config.optimizer = ConfigDict(
@@ -58,4 +63,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.data.crowded = 0.4  # with one character in a shot all is well by now, with two a sixth goes wrong
     if arg == "full":
         config.words, config.text_len, config.data.dir = "full", 64, "data/toy_full"
+    if arg == "full_from_easy":
+        config.init = "runs/tiny_step2_long/model"
+        config.words, config.text_len, config.data.dir = "records", 64, "data/toy_full"
     return config

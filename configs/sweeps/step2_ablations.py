@@ -1,7 +1,7 @@
 """The paper's ablations of STEP2, each trained by itself: memory off, frames denoised separately, the release's packing; and
 how memory is ranked. "SFT only" is the run before DPO (configs/sweeps/dpo_beta.py).
 
-    stage sweep --config configs/tiny_step2.py --sweep configs/sweeps/step2_ablations.py --workdir runs/ablations
+    stage sweep --config configs/tiny_step2.py:ablation --sweep configs/sweeps/step2_ablations.py --workdir runs/ablations
 """
 
 from typing import Any
