@@ -39,7 +39,7 @@ from stage_jax.weights.shards import file_sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "stage_jax" / "assets"
-MINUTES = {"shots": 1.0, "records": 1.0, "vae": 7.0, "step2": 5.0, "filler": 4.0, "figures": 2.0}  # each part's, about
+MINUTES = {"shots": 0.2, "records": 0.2, "vae": 7.4, "step2": 5.6, "filler": 3.8, "figures": 2.2}  # of one processor, about
 BEGUN = "begun.json"
 
 
@@ -151,7 +151,7 @@ def run(job: Job, say: Callable[[str], None] = print) -> None:
     parts, began = job.parts(), time.monotonic()
     for number, (name, part) in enumerate(parts.items(), 1):
         passed, left = (time.monotonic() - began) / 60, sum(MINUTES[later] for later in list(parts)[number - 1 :])
-        say(f"part {number} of {len(parts)}, {name}: {passed:.0f} min passed, about {left:.0f} left on two quiet processors")
+        say(f"part {number} of {len(parts)}, {name}: {passed:.0f} min passed, about {left:.0f} left on an idle processor")
         if part() is False:
             return
     say(f"figures: {job.out / 'figures.md'}, {job.out / 'next_shot.png'}, {job.out / 'clips.png'}")
