@@ -96,9 +96,11 @@ def _open(folder: Path) -> ocp.CheckpointManager:
 
 @functools.cache
 def _raise_and_not_print() -> None:
-    """Orbax raises what goes wrong, and also logs it: hundreds of lines, from each of its threads. What TensorStore still
-    writes meanwhile then finds the event loop closed that it is to report to, which Python prints."""
+    """Orbax raises what goes wrong, and also logs it: hundreds of lines, from each of its threads. Of its writes that fail
+    beside the first one asyncio tells, since nobody waits for them any more. What TensorStore still writes meanwhile then
+    finds the event loop closed that it is to report to, which Python prints."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addFilter(_is_not_of_a_failed_write)
     before = sys.unraisablehook
 
     def unraisable(told: Any) -> None:
@@ -106,6 +108,11 @@ def _raise_and_not_print() -> None:
             before(told)
 
     sys.unraisablehook = unraisable
+
+
+def _is_not_of_a_failed_write(record: logging.LogRecord) -> bool:
+    told = record.getMessage()
+    return not (told.startswith("Task exception was never retrieved") and "orbax" in told)
 
 
 def _abstract(tree: Any) -> ocp.args.StandardRestore:
