@@ -63,7 +63,7 @@ def _compiled_once() -> Iterator[None]:
         for module in (make, making):
             for name in ("load_models", "PairSampler"):
                 patch.setattr(module, name, functools.cache(getattr(module, name)))
-        patch.setattr(make, "ClipSampler", functools.cache(ClipSampler))
+        patch.setattr(make, "clip_sampler", functools.cache(make.clip_sampler))
         yield
 
 
