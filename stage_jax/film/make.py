@@ -28,7 +28,7 @@ from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.timecode import editing_rate, frame_rate
 from stage_jax.film.timeline import MOST_EVENTS
 from stage_jax.film.video import film_scale, write_mp4
-from stage_jax.generate.board import MOST_NAMED, check_words, describe_too_long, describe_unknown, draw_board, given_board
+from stage_jax.generate.board import check_words, describe_too_long, describe_unknown, draw_board, given_board
 from stage_jax.generate.clips import fill_board
 from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
@@ -40,6 +40,7 @@ from stage_jax.story.board import Board, Pair
 from stage_jax.story.pairs import read_pairs
 from stage_jax.story.readers import read_story
 from stage_jax.story.refiner import Refine, refine_board
+from stage_jax.story.tables import listed_once
 from stage_jax.story.types import Shot, Story, story_to_json
 
 TINY = "assets/tiny"
@@ -157,8 +158,7 @@ def _pace(wan: WanFiller, story: Story) -> Iterator[str]:
     """Where a film has not the length or the frames that story and filler speak of."""
     most = wan.most_seconds()
     if long := [story.shot_name(scene, shot) for scene, shot in story.shots() if shot.seconds > most]:
-        more = f" and {len(long) - MOST_NAMED:,} more" if len(long) > MOST_NAMED else ""
-        yield f"clips of {most:g} s, the longest that the filler makes: {', '.join(long[:MOST_NAMED])}{more}"
+        yield f"clips of {most:g} s, the longest that the filler makes: {listed_once(long)}"
     if story.fps < wan.how.fps:
         yield f"the film has {story.fps:g} frames a second of the {wan.how.fps} that the filler makes; the story's fps says so"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from stage_jax.generate.models import Models
 from stage_jax.recipes.packing import memory_sizes
 from stage_jax.story.board import Reference
-from stage_jax.story.pairs import MOST_NAMED, read_picture
+from stage_jax.story.pairs import read_picture
 from stage_jax.story.pictures import whole_picture
 from stage_jax.story.schema import shortened
+from stage_jax.story.tables import listed_once
 from stage_jax.story.types import Story
 
 NOTHING_DRAWN, NO_MEMORY = "no pair is drawn", "the model has no memory"
@@ -40,8 +41,7 @@ def unused_references(story: Story, why: str) -> Iterator[str]:
     named = set() if why else _named(story)
     unused = [who for who in story.characters if who.references and who.id not in named]
     if unused:
-        more = f" and {len(unused) - MOST_NAMED:,} more" if len(unused) > MOST_NAMED else ""
-        listed = ", ".join(shortened(who.id) for who in unused[:MOST_NAMED]) + more
+        listed = listed_once(shortened(who.id) for who in unused)
         yield f"left out the references of {listed}: {why or 'no shot names them'}"
 
 

@@ -17,10 +17,10 @@ from stage_jax.recipes.step2_config import CLIP_RANKINGS
 from stage_jax.recipes.step2_text import story_texts
 from stage_jax.story.board import Board, BoardShot, Pair
 from stage_jax.story.pictures import fit_picture
+from stage_jax.story.tables import listed_once
 from stage_jax.story.types import Shot, Story
 
 Progress = Callable[[int, int], None]
-MOST_NAMED = 8  # shots that one error lists
 
 
 def draw_board(
@@ -103,6 +103,5 @@ def describe_too_long(tokenizer: Tokenizer, captions: Mapping[str, str]) -> str:
     if there are none."""
     counts = {name: tokenizer.count(caption) for name, caption in captions.items()}
     named = [f"{name} ({count})" for name, count in counts.items() if count > tokenizer.longest]
-    more = f" and {len(named) - MOST_NAMED:,} more" if len(named) > MOST_NAMED else ""
-    listed = ", ".join(named[:MOST_NAMED]) + more
-    return f"captions longer than the {tokenizer.longest} words and marks that the model reads: {listed}" if named else ""
+    longest = f"the {tokenizer.longest} words and marks that the model reads"
+    return f"captions longer than {longest}: {listed_once(named)}" if named else ""

@@ -13,12 +13,12 @@ from PIL import Image, ImageOps
 
 from stage_jax.errors import InputError
 from stage_jax.story.board import Pair
+from stage_jax.story.tables import listed_once
 from stage_jax.story.types import Story
 
 SUFFIXES = (".png", ".jpg")
 FORMATS = ("PNG", "JPEG")
 MOST_PIXELS = 100_000_000  # of one picture: 300 MB in memory, past every film format
-MOST_NAMED = 8  # files that one error lists
 # What Pillow raises for EXIF that is broken; the picture beside it is whole.
 EXIF_ERRORS = (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error)
 
@@ -31,9 +31,7 @@ def read_pairs(folder: str | Path, story: Story) -> dict[str, Pair]:
     found = _files(Path(folder), story)
     names = [f"{story.shot_name(scene, shot)}_{which}" for scene, shot in story.shots() for which in ("start", "end")]
     if missing := [f"{name}.png" for name in names if tuple(name.rsplit("_", 1)) not in found]:
-        more = f" and {len(missing) - MOST_NAMED:,} more" if len(missing) > MOST_NAMED else ""
-        listed = ", ".join(missing[:MOST_NAMED]) + more
-        raise InputError(f"{folder}: {len(missing):,} pictures are missing: {listed} (expected .png or .jpg)")
+        raise InputError(f"{folder}: {len(missing):,} pictures are missing: {listed_once(missing)} (expected .png or .jpg)")
     pictures = {key: read_picture(file) for key, file in found.items()}
     return {name: Pair(start=pictures[name, "start"], end=pictures[name, "end"]) for name, _ in found}
 

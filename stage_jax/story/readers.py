@@ -11,6 +11,7 @@ from stage_jax.errors import InputError
 from stage_jax.story.fountain import parse_fountain
 from stage_jax.story.schema import shortened
 from stage_jax.story.storymem import from_storymem, is_storymem
+from stage_jax.story.tables import listed_once
 from stage_jax.story.types import Story, story_from_json
 from stage_jax.story.vistorybench import from_vistorybench, is_vistorybench
 
@@ -94,8 +95,4 @@ def _check_pictures(story: Story, path: Path) -> None:
         raise InputError(f"{path}: the picture {shortened(outside[0])} leads out of {folder}, expected one inside")
     missing = [name for name in dict.fromkeys(named) if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"{path}: no such picture in {folder}: {', '.join(missing[:8])}{_more(len(missing) - 8)}")
-
-
-def _more(left: int) -> str:
-    return f" and {left:,} more" if left > 0 else ""
+        raise InputError(f"{path}: no such picture in {folder}: {listed_once(missing)}")
