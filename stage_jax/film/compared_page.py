@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from stage_jax.film.html import POLICY, shipped
+from stage_jax.film.html import document
 from stage_jax.film.markup import Markup, element
 from stage_jax.film.shot_html import image
 
@@ -34,20 +34,11 @@ class ComparedBoard:
 
 def compared_page(title: str, told: str, boards: Sequence[ComparedBoard]) -> str:
     """The page. told: how the boards were made, below the title."""
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        element("style", shipped("page.css"), shipped("data.css")),
-    )
     shots = [shot for board in boards for shot in board.shots]
     wrong = sum(bool(shot.faults) for shot in shots)
     counted = f"{len(boards)} boards, {len(shots)} shots; the probe reads all of {len(shots) - wrong} as the story has it."
     lead = element("header", element("h1", title), element("p", told), element("p", counted), class_="title")
-    body = element("body", lead, *(_board(board) for board in boards))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return document(title, "data.css", lead, *map(_board, boards))
 
 
 def _board(board: ComparedBoard) -> Markup:

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from data_pipeline.records import RecordSource
 from stage_jax.errors import InputError
 from stage_jax.film.data_statistics import Statistics, entries, told
-from stage_jax.film.html import POLICY, shipped
+from stage_jax.film.html import document
 from stage_jax.film.markup import Markup, element
 from stage_jax.film.shot_html import image
 from stage_jax.story.masks import UNKNOWN
@@ -28,20 +28,8 @@ ROLES = np.array([(38, 38, 36), (222, 120, 60), (70, 140, 220), (110, 180, 90), 
 
 def data_page(directory: Path, splits: Mapping[str, RecordSource], shown: int, counted: int) -> str:
     """The page: the first `shown` stories of each split, and statistics of the first `counted` ones."""
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{directory.name}: records"),
-        element("style", shipped("page.css"), shipped("data.css")),
-    )
-    body = element(
-        "body",
-        _title(directory, splits),
-        *(_split(name, source, shown, counted) for name, source in splits.items()),
-    )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    sections = (_split(name, source, shown, counted) for name, source in splits.items())
+    return document(f"{directory.name}: records", "data.css", _title(directory, splits), *sections)
 
 
 def _title(directory: Path, splits: Mapping[str, RecordSource]) -> Markup:

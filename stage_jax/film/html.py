@@ -43,24 +43,30 @@ def board_html(
     spans = shot_spans(board)
     script = shipped("board.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=f"{POLICY}; script-src 'sha256-{digest}'"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{title}: storyboard"),
-        element("style", shipped("page.css"), shipped("board.css")),
-    )
-    body = element(
-        "body",
+    return document(
+        f"{title}: storyboard",
+        "board.css",
         _title(board, title, spans),
         _lead(board, film_mp4),
         _bar(board),
         element("main", *_scenes(board, spans, manifest, clips or {})),
         _made(manifest),
         element("script", script),
+        policy=f"{POLICY}; script-src 'sha256-{digest}'",
     )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
+def document(title: str, style: str, *body: str, policy: str = POLICY) -> str:
+    """A self-contained page in the looks of all of them and those of one file. policy: what a browser lets it do."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", shipped("page.css"), shipped(style)),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', *body), lang='en')}\n"
 
 
 def shipped(name: str) -> Markup:
