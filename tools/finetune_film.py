@@ -34,7 +34,7 @@ from stage_jax.progress import Progress
 from stage_jax.story.readers import read_story
 from stage_jax.story.types import Story
 from stage_jax.training.train import train
-from stage_jax.weights.folder import part_sampling, read_manifest
+from stage_jax.weights.folder import part_hashes, part_sampling
 from stage_jax.weights.shards import file_sha256
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,7 +108,7 @@ class Job:
 def check_begun(job: Job, story: Path) -> None:
     """InputError if `out` was begun with another film, story or model, or holds something else."""
     about = {
-        "film": file_identity(job.film), "story": file_sha256(story), "model": hashes(job.model),
+        "film": file_identity(job.film), "story": file_sha256(story), "model": part_hashes(job.model),
         "size": dataclasses.asdict(job.sizes),
     }  # fmt: skip
     path = job.out / BEGUN
@@ -131,7 +131,7 @@ def write_figures(job: Job) -> None:
     found = report_next_shot(tuned, shipped, FilmShots(job.story, clips), [shot.name for shot in shots], job.sizes.draws)
     content = {
         "film": file_identity(job.film),
-        "weights": {"shipped": hashes(job.model), "tuned": hashes(job.tuned)},
+        "weights": {"shipped": part_hashes(job.model), "tuned": part_hashes(job.tuned)},
         "sizes": dataclasses.asdict(job.sizes),
         "figures": [figure for figures in found.tables.values() for figure in as_json(figures)],
     }
@@ -140,10 +140,6 @@ def write_figures(job: Job) -> None:
     write_png(job.out / "next_shot.png", found.pairs)
     write_png(job.out / "clips.png", found.clips)
     print(found.markdown(), end="")
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {part: entry["sha256"] for part, entry in read_manifest(folder)["parts"].items()}
 
 
 def run(job: Job, say: Callable[[str], None] = print) -> None:

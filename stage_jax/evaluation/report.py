@@ -12,7 +12,7 @@ from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.evaluation.figures import Figure, as_json, markdown_table
 from stage_jax.progress import Progress
-from stage_jax.weights.folder import read_manifest
+from stage_jax.weights.folder import part_hashes
 
 Part = Callable[[Progress], list[Figure]]
 Goal = Callable[[Figure], str]
@@ -24,7 +24,7 @@ def measure(
     """Prints the table and writes figures.md and, with the models' hashes and the settings, figures.json. goal: what a figure
     has to reach and whether it did. Returns the exit code; bad input is told in one line by the program's name."""
     try:
-        weights = [{part: entry["sha256"] for part, entry in read_manifest(model)["parts"].items()} for model in models]
+        weights = [part_hashes(model) for model in models]
         about = {"weights": weights, "settings": dict(settings)}
         out.mkdir(parents=True, exist_ok=True)
         figures: list[Figure] = []

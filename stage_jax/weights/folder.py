@@ -187,6 +187,11 @@ def part_hash(folder: Path, part: str) -> str:
     return read_entry(folder, part)["sha256"]
 
 
+def part_hashes(folder: Path) -> dict[str, str]:
+    """The same of all parts that the folder has."""
+    return {part: entry["sha256"] for part, entry in read_manifest(folder)["parts"].items()}
+
+
 def part_sampling(folder: Path, part: str) -> dict[str, Any]:
     """How a part likes to be sampled; empty if it does not say."""
     return read_entry(folder, part).get("sampling", {})

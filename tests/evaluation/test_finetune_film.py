@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,8 @@ from stage_jax.generate.models import load_models
 from stage_jax.models.tokenizer import WordTokenizer
 from stage_jax.story.pictures import fit_picture
 from stage_jax.story.readers import read_story
+from stage_jax.weights.folder import part_hashes
+from tests.tools import load_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS, FILM = ROOT / "stage_jax" / "assets", ROOT / "tests" / "data" / "big_buck_bunny_160x90.mp4"
@@ -29,10 +29,7 @@ TRAININGS = ("vae", "step2", "filler")
 
 @pytest.fixture(scope="module")
 def program():
-    spec = importlib.util.spec_from_file_location("finetune_film", ROOT / "tools" / "finetune_film.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where its dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("finetune_film")
 
 
 def test_the_last_caption_is_told_in_words_of_the_others():
@@ -81,7 +78,7 @@ def test_the_whole_chain_and_again(program, tmp_path: Path, capsys, hasty_compil
 
     # What is left: every part changed, new words behind the old ones, a model folder that draws and fills
     tuned, shipped = out / "filler" / "model", ASSETS / "tiny"
-    new, old = program.hashes(tuned), program.hashes(shipped)
+    new, old = part_hashes(tuned), part_hashes(shipped)
     assert new.keys() == old.keys() and all(new[part] != old[part] for part in new)
     words, known = (WordTokenizer.load(folder / "tokenizer").vocabulary for folder in (tuned, shipped))
     assert words[: len(known)] == known and "brook" in words[len(known) :]
@@ -101,7 +98,7 @@ def test_the_whole_chain_and_again(program, tmp_path: Path, capsys, hasty_compil
     # Again: nothing is trained, and what is left is the same, though some of it was gone
     shutil.rmtree(tuned)
     assert program.main(command) == 0
-    assert program.hashes(tuned) == new and json.loads((out / "figures.json").read_text()) == content
+    assert part_hashes(tuned) == new and json.loads((out / "figures.json").read_text()) == content
     assert capsys.readouterr().out.count("steps 4 to 4\n") == 3
 
     # Another story, another model, a real run: refused, in one line, and nothing is changed

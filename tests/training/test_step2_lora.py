@@ -13,7 +13,7 @@ from stage_jax.generate.models import load_models
 from stage_jax.models.dit import DiTConfig
 from stage_jax.training.tasks import make_task
 from stage_jax.training.train import train
-from stage_jax.weights.folder import read_manifest, read_part
+from stage_jax.weights.folder import part_hashes, read_part
 from tests.training.step2_folders import dpo_config, write_sft
 
 
@@ -28,7 +28,7 @@ def test_dpo_by_adapters_holds_the_policy_to_itself_without_them(tmp_path: Path,
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["margin"] == 0 and lines[0]["loss_dpo"] == pytest.approx(math.log(2)) and lines[1]["margin"] != 0
     folder = tmp_path / "run" / "model"
-    hashes = [{part: entry["sha256"] for part, entry in read_manifest(f)["parts"].items()} for f in (sft, folder)]
+    hashes = [part_hashes(f) for f in (sft, folder)]
     assert hashes[0].keys() == hashes[1].keys()
     assert {part for part in hashes[0] if hashes[0][part] != hashes[1][part]} == {"step2"}
     before, after = (read_part(f, "step2", DiTConfig)[1] for f in (sft, folder))
