@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -58,7 +59,4 @@ def _first(pairs: Pairs) -> UInt8[np.ndarray, "frames h w 3"]:
 
 
 def _lines(words: str) -> str:
-    lines = [""]
-    for word in words.split():
-        lines = [*lines[:-1], f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < WIDE else [*lines, word]
-    return "\n".join(lines)
+    return textwrap.fill(words, WIDE, break_on_hyphens=False, break_long_words=False)
