@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -12,17 +11,14 @@ from data_pipeline.toy_records import write_toy_records
 from stage_jax.evaluation import acceptance
 from stage_jax.evaluation.goals import STEP2_GOALS
 from tests.evaluation.test_measure_tiny import model  # noqa: F401
+from tests.tools import load_tool
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def program():
-    path = Path(__file__).resolve().parents[2] / "tools" / "measure_step2.py"
-    spec = importlib.util.spec_from_file_location("measure_step2", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("measure_step2")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -23,17 +22,14 @@ from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
 from stage_jax.weights.folder import write_part
 from tests.evaluation.oracles import screenplay
+from tests.tools import load_tool
 
 LATENT, WIDTH, LENGTH = 16, 16, 40
 
 
 @pytest.fixture(scope="module")
 def program():
-    path = Path(__file__).resolve().parents[2] / "tools" / "measure_tiny.py"
-    spec = importlib.util.spec_from_file_location("measure_tiny", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("measure_tiny")
 
 
 @pytest.fixture(scope="module")

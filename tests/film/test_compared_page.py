@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,17 +9,14 @@ from PIL import Image
 from data_pipeline.toy_cinema.scores import Outcome
 from data_pipeline.toy_records import write_toy_records
 from stage_jax.film.compared_page import ComparedBoard, ComparedShot, compared_page
+from tests.tools import load_tool
 
 EVIL = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
 def program():
-    path = Path(__file__).resolve().parents[2] / "tools" / "compare_boards.py"
-    spec = importlib.util.spec_from_file_location("compare_boards", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("compare_boards")
 
 
 def test_the_page_shows_both_pairs_and_names_faults():

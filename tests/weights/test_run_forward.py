@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +11,14 @@ import pytest
 from stage_jax.models.dit import DiTConfig
 from stage_jax.models.zoo import DITS
 from stage_jax.weights.folder import write_part
+from tests.tools import load_tool
 
 ARRAYS = {"blocks.0.modulation": jnp.zeros((1, 6, 32)), "head.modulation": jnp.zeros((1, 2, 32))}
 
 
 @pytest.fixture(scope="module")
 def program():
-    path = Path(__file__).resolve().parents[2] / "tools" / "run_forward.py"
-    spec = importlib.util.spec_from_file_location("run_forward", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("run_forward")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,16 +11,13 @@ from safetensors.numpy import load_file
 from stage_jax.evaluation.goldens import draw
 from stage_jax.models.zoo import DITS
 from stage_jax.weights.convert import convert
+from tests.tools import load_tool
 from tests.weights.checkpoints import STEM
 
 
 @pytest.fixture(scope="module")
 def program():
-    path = Path(__file__).resolve().parents[2] / "tools" / "write_checkpoint.py"
-    spec = importlib.util.spec_from_file_location("write_checkpoint", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("write_checkpoint")
 
 
 def test_entries_are_the_recipes(program, tmp_path: Path):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[4] / "tools" / "probe_tables.py"
+from tests.tools import load_tool
 
 
 def rows(page: str, heading: str) -> Iterator[list[str]]:
@@ -19,9 +17,7 @@ def rows(page: str, heading: str) -> Iterator[list[str]]:
 
 @pytest.mark.slow
 def test_frames_are_taken_for_what_they_are(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("probe_tables", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_tool("probe_tables")
     monkeypatch.setattr("sys.argv", ["probe_tables.py", "--stories", "4", "--out", str(tmp_path / "PROBE.md")])
     tool.main()
     page = (tmp_path / "PROBE.md").read_text()
