@@ -47,7 +47,8 @@ def draw_board(
         name, shot_seed = story.shot_name(scene, shot), seed_of(seed, index, shot)
         query = clip.texts([shot.description])[0] if recipe.ranking == "clip_text" else None
         chosen = bank.pack(scene, shot, query)
-        drawn = easel.draw(Request(name, texts[index], shot_seed, bank, chosen, tokens))
+        before = shots[-1].pair.end if shots and not shot.cut else None
+        drawn = easel.draw(Request(name, texts[index], shot_seed, bank, chosen, tokens, before))
         shots.append(BoardShot(name, scene, shot, texts[index], pair=drawn.pair, **drawn.about))
         pictures = np.stack([drawn.pair.start, drawn.pair.end])
         bank.add(scene, shot, drawn.latents, clip.frames(pictures) if recipe.ranking in CLIP_RANKINGS else None)

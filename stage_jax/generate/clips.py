@@ -104,21 +104,24 @@ def clip_words(shot: BoardShot) -> str:
 
 
 def fill_board(board: Board, sampler: Fills, progress: Progress | None = None, shelf: Shelf | None = None) -> Board:
-    """The board with a clip for every shot. shelf: where finished clips are kept, found again, and read from when they are
-    wanted; without one all of them are in memory."""
-    shots = []
+    """The board with a clip for every shot. A shot that starts on the very frame on which the one before it ends has a clip
+    without that frame, so that the film shows it once. shelf: where finished clips are kept, found again, and read from when
+    they are wanted; without one all of them are in memory."""
+    shots: list[BoardShot] = []
     for index, shot in enumerate(board.shots):
         key = sampler.key(shot, board.fps)
         found = shelf.get(key) if shelf else None
         frames = found["clip"] if found else sampler.fill(shot, board.fps)
         if shelf and not found:
             shelf.put(key, clip=frames)
-        clip = Clip(len(frames), functools.partial(_from_shelf, shelf, key)) if shelf else Clip.of(frames)
+        begin = int(bool(shots) and len(frames) > 1 and np.array_equal(shots[-1].pair.end, shot.pair.start))
+        read = functools.partial(_from_shelf, shelf, key, begin)
+        clip = Clip(len(frames) - begin, read) if shelf else Clip.of(frames[begin:])
         shots.append(dataclasses.replace(shot, clip=clip, clip_key=key))
         if progress:
             progress(index + 1, len(board.shots))
     return dataclasses.replace(board, shots=tuple(shots))
 
 
-def _from_shelf(shelf: Shelf, key: str) -> UInt8[np.ndarray, "frames h w 3"]:
-    return shelf.get(key)["clip"]
+def _from_shelf(shelf: Shelf, key: str, begin: int) -> UInt8[np.ndarray, "frames h w 3"]:
+    return shelf.get(key)["clip"][begin:]

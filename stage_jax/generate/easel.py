@@ -23,7 +23,8 @@ ENDS = ("start", "end")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Request:
-    """A shot to be drawn: `chosen` is what it remembers of `bank`, `tokens` are those of the recipe's image branch."""
+    """A shot to be drawn: `chosen` is what it remembers of `bank`, `tokens` are those of the recipe's image branch, `before` is
+    the end frame of the shot before it, where no cut lies between them: its start frame, unless a person gives another."""
 
     name: str
     caption: str
@@ -31,6 +32,13 @@ class Request:
     bank: Bank
     chosen: Sequence[Slot]
     tokens: Float[np.ndarray, "1 m e"] | None
+    before: UInt8[np.ndarray, "h w 3"] | None = None
+
+    def seen_key(self) -> str:
+        """The hash of all that the shot sees of earlier ones."""
+        pictures = [None if self.tokens is None else pixel_hash(self.tokens)]
+        pictures += [] if self.before is None else [pixel_hash(self.before)]
+        return content_hash([self.bank.content(self.chosen), *pictures])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,8 +57,9 @@ class Easel:
     edits: Edits
 
     def draw(self, shot: Request) -> Drawn:
-        pack_key = content_hash([shot.bank.content(shot.chosen), None if shot.tokens is None else pixel_hash(shot.tokens)])
-        given = {end: picture for end in ENDS if (picture := self.edits.given.get((shot.name, end))) is not None}
+        pack_key = shot.seen_key()
+        given = {} if shot.before is None else {"start": shot.before}
+        given |= {end: picture for end in ENDS if (picture := self.edits.given.get((shot.name, end))) is not None}
         earlier, pair = self.edits.earlier.get(shot.name), self.edits.kept.get(shot.name)
         if pair is None and earlier and earlier[0] == pack_key:
             pair = earlier[1]

@@ -83,9 +83,10 @@ class BoardShot:
     """A shot with its pair and, once it is filled, its clip.
 
     `caption` is what the model read, `source` who drew the pair: the storyboard model, a person who gave it, or an earlier run
-    whose pair was kept. `given`: which frames of a drawn pair a person gave. `take`: the number of the candidate that the
-    pair is; `candidates`: all of them, where there are several. `key`, `clip_key`: hashes of all that the pair and the clip
-    were made from; `pack_key`: of the memory alone. They are empty where nothing was made.
+    whose pair was kept. `given`: which frames of a drawn pair were there before it: a person gave them, or no cut lies between
+    the shot and the one before it. `take`: the number of the candidate that the pair is; `candidates`: all of them, where
+    there are several. `key`, `clip_key`: hashes of all that the pair and the clip were made from; `pack_key`: of what was
+    seen of earlier shots alone. They are empty where nothing was made.
     """
 
     name: str

@@ -273,6 +273,33 @@ def test_given_frames(place: Path, tmp_path: Path, drawn: list[str]):
     assert "start given" in (tmp_path / "out" / "board.html").read_text()
 
 
+def test_a_shot_without_a_cut_starts_where_the_one_before_ended(place: Path, tmp_path: Path, drawn: list[str]):
+    def three(first: str, **second: object) -> Story:
+        scene = eight(SH010=Shot("SH010", first), SH020=replace(eight().scenes[0].shots[1], **second)).scenes[0]
+        return replace(eight(), scenes=(replace(scene, shots=scene.shots[:3]),))
+
+    def at(out: Path, shot: int, which: str) -> bytes:
+        return (out / "frames" / f"{SHOTS[shot]}_{which}.png").read_bytes()
+
+    out = tmp_path / "out"
+    cut = board(place, out, three("mia walks left ."))
+    assert at(out, 1, "start") != at(out, 0, "end")
+    made = board(place, out, three("mia walks left .", cut=False))
+    assert at(out, 1, "start") == at(out, 0, "end") and at(out, 2, "start") != at(out, 1, "end")
+    assert pairs(made)[SHOTS[1]]["end"] != pairs(cut)[SHOTS[1]]["end"]  # drawn to that start
+    assert "start given · no cut before" in (out / "board.html").read_text()
+
+    drawn.clear()  # what the first shot ends on is now another frame, which the second has to follow
+    again = board(place, out, three("mia walks right .", cut=False))
+    assert pairs(again)[SHOTS[0]]["end"] != pairs(made)[SHOTS[0]]["end"] and at(out, 1, "start") == at(out, 0, "end")
+
+    write_png(tmp_path / "grey.png", np.full((SIDE, SIDE, 3), 90, np.uint8))  # a person's own start goes before
+    board(place, out, three("mia walks right .", cut=False, start=Frame(image="grey.png")))
+    np.testing.assert_array_equal(read_picture(out / "frames" / f"{SHOTS[1]}_start.png"), 90)
+    board(place, out, three("mia walks right .", cut=False, end=Frame(image="grey.png")))
+    assert at(out, 1, "start") == at(out, 0, "end")
+
+
 def test_candidates(place: Path, tmp_path: Path, drawn: list[str]):
     out = tmp_path / "out"
     story = eight()
@@ -332,6 +359,10 @@ def test_stories_are_shared_among_processes_and_one_failure_stops_none(
     told = capsys.readouterr().err
     assert "failed: " in told and "dances" in told and "stage: 1 of 1 stories failed" in told
     assert not (tmp_path / "out").exists()
+    assert main(["board", *given, *flags]) == 2  # the second fails, the third is drawn
+    assert "stage: 1 of 3 stories failed" in capsys.readouterr().err
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"a", "c"}
+    shutil.rmtree(tmp_path / "out")
     assert main(["board", *given, *flags, "--share", "0/2"]) == 0
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"a", "c"}
     assert main(["board", *given, *flags, "--lock", "SC01_SH010"]) == 2

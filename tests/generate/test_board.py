@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from stage_jax.errors import InputError
+from stage_jax.film.timecode import shot_spans
 from stage_jax.generate.bank import Bank, stack_memory
 from stage_jax.generate.board import check_words, draw_board, given_board, seed_of
 from stage_jax.generate.clips import ClipSampler, fill_board
 from stage_jax.generate.edits import Edits
 from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
+from stage_jax.generate.shelf import Shelf
 from stage_jax.models.dit import DiTConfig
 from stage_jax.recipes.packing import memory_sizes
 from stage_jax.recipes.step2 import Memory
@@ -228,6 +230,19 @@ def test_clips(board: Board, models: Models):
     np.testing.assert_array_equal(pictures(filled), pictures(board))
     again = fill_board(board, ClipSampler(models))
     assert all((a.clip.read() == b.clip.read()).all() for a, b in zip(filled.shots, again.shots, strict=True))
+
+
+def test_a_frame_that_ends_a_shot_and_starts_the_next_is_shown_once(board: Board, models: Models, tmp_path: Path):
+    first, second, third = board.shots
+    second = dataclasses.replace(second, pair=Pair(first.pair.end, second.pair.end))
+    joined = dataclasses.replace(board, shots=(first, second, third))
+    sampler, plain = ClipSampler(models), ClipSampler(models).fill(second, 8.0)
+    for shelf in (None, Shelf(tmp_path), Shelf(tmp_path)):  # in memory, then made, then found
+        filled = fill_board(joined, sampler, shelf=shelf)
+        assert [shot.clip.frames for shot in filled.shots] == [FRAMES, FRAMES - 1, FRAMES]
+        assert [len(shot.clip.read()) for shot in filled.shots] == [FRAMES, FRAMES - 1, FRAMES]
+        np.testing.assert_array_equal(filled.shots[1].clip.read(), plain[1:])
+        assert shot_spans(filled) == ((0, FRAMES), (FRAMES, 2 * FRAMES - 1), (2 * FRAMES - 1, 3 * FRAMES - 1))
 
 
 def test_clips_that_land_end_nearer_to_their_pairs(models: Models):
