@@ -62,6 +62,7 @@ smoke: $(ready)
 $(ready): requirements.lock setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 	  { echo "stage_jax needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is not one of them: choose with make PYTHON=..." >&2; exit 1; }
+	@echo "setting up $(VENV), a minute or two"
 	$(PYTHON) -m venv $(VENV)
 	$(bin)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
 	$(bin)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def _picture_path(folder: Path, name: Any, place: Place) -> Path:
         raise place.error(described(name), "the path of a picture")
     check_path(name, place)
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not Path(os.path.realpath(path)).is_relative_to(folder.resolve()):
         raise place.error(described(name), f"a picture inside {folder}")
     return path
 

@@ -1,6 +1,6 @@
 """Fine-tunes the tiny models on all shots of a film but the last, predicts the last one's pair, and says how near that comes.
 
-    python tools/finetune_film.py big_buck_bunny_0_30.webm --out runs/film
+    python tools/finetune_film.py tests/data/big_buck_bunny_160x90.mp4 --out runs/film
 
 Ingest, records of many views of the shots that may be seen, VAE, STEP2 with new words, filler, figures: each part is found done
 or goes on where it was stopped when the command is given again. `--out` then holds the model folder filler/model, figures.md,

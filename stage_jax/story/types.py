@@ -42,7 +42,8 @@ class Frame:
 class Shot:
     """One uninterrupted take.
 
-    `cut` is False where the shot goes on from the one before it, whose end frame it starts on. `characters` are ids. `locked` keeps what was drawn.
+    `cut` is False where the shot goes on from the one before it, on whose end frame it starts. `characters` are ids. `locked`
+    keeps what was drawn.
     """
 
     id: str

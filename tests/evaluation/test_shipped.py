@@ -9,13 +9,16 @@ import pytest
 import stage_jax
 from stage_jax.cli.main import main
 from stage_jax.evaluation.demo import demo_figures
+from stage_jax.evaluation.dual_encoding import class_figures
 from stage_jax.evaluation.filler import filler_figures
+from stage_jax.evaluation.held_out import HeldOut
 from stage_jax.evaluation.history import true_histories
-from stage_jax.evaluation.step2 import history_figures
+from stage_jax.evaluation.levels import EASY, MOTION
+from stage_jax.evaluation.step2 import history_figures, read_boards, rollout_figures
 from stage_jax.evaluation.vae import vae_figures
 from stage_jax.film.video import count_frames
 from stage_jax.generate.clips import ClipSampler
-from stage_jax.generate.models import load_models
+from stage_jax.generate.models import Models, load_models
 from stage_jax.generate.pairs import PairSampler
 from tests.evaluation.oracles import story
 
@@ -25,36 +28,57 @@ FILM = Path(__file__).parents[1] / "data" / "big_buck_bunny_160x90.mp4"
 CLIP_FRAMES = 17
 
 
-def test_the_demo_story_is_drawn():
-    """At least six shots; in most appearances the probe reads the right colour and place, where chance is one in 24."""
+@pytest.fixture(scope="module")
+def stories() -> list[HeldOut]:
+    return [story(seed, clips=True) for seed in range(20)]
+
+
+@pytest.fixture(scope="module")
+def remembering() -> tuple[Models, PairSampler]:
     models = load_models(ASSETS / "tiny", fill=False)
-    figures, (board,) = demo_figures(models, PairSampler(models.step2, models.captions), ASSETS / "demo.fountain", [0])
+    return models, PairSampler(models.step2, models.captions)
+
+
+def test_the_demo_story_is_drawn(remembering: tuple[Models, PairSampler]):
+    """At least six shots; in most appearances the probe reads the right colour and place, where chance is one in 24."""
+    models, sampler = remembering
+    figures, (board,) = demo_figures(models, sampler, ASSETS / "demo.fountain", [0])
     shares = {figure.what: figure.value for figure in figures if figure.measure == "seed 0"}
     assert len(board.shots) >= 6
-    assert shares["body colour"] >= 0.8 and shares["place"] >= 0.8
+    assert shares["body colour"] >= 0.9 and shares["place"] >= 0.9
 
 
-def test_twenty_stories_are_remembered():
-    """STEP2 beside the true history, at its goals less what chance may take on so few stories; and nothing without memory."""
-    models, held = load_models(ASSETS / "tiny", fill=False), [story(seed) for seed in range(20)]
-    sampler = PairSampler(models.step2, models.captions)
-    figures, _ = history_figures(sampler, models.codec, true_histories(models.codec, held))
+def test_twenty_stories_are_remembered(remembering: tuple[Models, PairSampler], stories: list[HeldOut]):
+    """STEP2 beside the true history: at the floors of its goals or above them, and at chance without memory."""
+    models, sampler = remembering
+    figures, boards = history_figures(sampler, models.codec, true_histories(models.codec, stories))
+    found = {figure.name: figure for figure in figures}
+    for what, least in {"colour": 0.92, "shape": 0.92, "hat": 0.90, "place": 0.97}.items():
+        assert found[f"step2: true history: {what}"].value >= least
+        without = found[f"step2: memory off: {what}"]
+        assert without.value <= without.chance + 0.1
+    (motion,) = class_figures("true history", read_boards(stories, boards["true history"]), EASY, {})
+    assert motion.what == MOTION and motion.value >= 0.8
+
+
+def test_twenty_stories_remember_themselves(remembering: tuple[Models, PairSampler], stories: list[HeldOut]):
+    """Six shots, each beside what was drawn before it."""
+    models, sampler = remembering
+    figures, _ = rollout_figures(sampler, models.codec, stories, models.latent_shape())
+    found = {figure.what: figure.value for figure in figures if figure.measure == "own rollout"}
+    assert found["colour"] >= 0.88 and found["place"] >= 0.95
+
+
+def test_the_vae_and_the_filler_keep_their_figures(stories: list[HeldOut]):
+    """Stills and clips are sharp, clips begin and end on their pairs, and figures between move as they should."""
+    models = load_models(ASSETS / "tiny", draw=False)
+    figures = vae_figures(models.codec, stories) + filler_figures(ClipSampler(models), models.codec, stories)[0]
     found = {figure.name: figure.value for figure in figures}
-    least = {"colour": 0.88, "shape": 0.88, "hat": 0.88, "place": 0.97}
-    held_on_to = {what: found[f"step2: true history: {what}"] for what in least}
-    assert all(held_on_to[what] >= least[what] for what in least), held_on_to
-    assert all(found[f"step2: memory off: {what}"] < 0.5 for what in least)
-
-
-def test_the_vae_and_the_filler_keep_their_figures():
-    """On two stories: stills and clips are sharp, clips end on their pairs, and figures between move as they should."""
-    models, held = load_models(ASSETS / "tiny", draw=False), [story(seed, clips=True) for seed in (0, 1)]
-    figures = vae_figures(models.codec, held) + filler_figures(ClipSampler(models), models.codec, held)[0]
-    found = {figure.name: figure.value for figure in figures}
-    assert found["vae: stills: PSNR"] >= 29.5 and found["vae: clips, later frames: PSNR"] >= 26.5
+    assert found["vae: stills: PSNR"] >= 30 and found["vae: clips, later frames: PSNR"] >= 27
     for end in ("first", "last"):
         assert found[f"filler: {end} frame to the given picture: filler - VAE of the pair"] >= -1.5
     assert found["filler: position error of inner frames: filler / cross-fade"] <= 0.5
+    assert found["filler: position error of inner frames: filler / first frame"] <= 1
 
 
 def test_a_real_film_goes_through(tmp_path: Path):

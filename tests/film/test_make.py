@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from stage_jax import files
 from stage_jax.errors import InputError
 from stage_jax.film import make
+from stage_jax.film.choices import Choices
 from stage_jax.film.make import make_film, unused_fields, warnings
 from stage_jax.film.png import write_png
 from stage_jax.film.storyboarder import storyboarder_names
@@ -62,8 +66,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def film(place: Path, out: Path, *, story: str = "story.json", seed: int = 0, pairs: Path | None = None, said=None) -> Board:
-    return make_film(place / story, out, said or Said(), model=place / "model", pairs=pairs, seed=seed)
+def film(
+    place: Path, out: Path, *, story: str = "story.json", seed: int = 0, pairs: Path | None = None, said=None, **how: object
+) -> Board:
+    return make_film(place / story, out, said or Said(), model=place / "model", pairs=pairs, seed=seed, **how)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +125,39 @@ def test_same_seed_same_bytes(place: Path, made: Path, tmp_path: Path):
     assert all(pngs(tmp_path / "other")[name] != pngs(made)[name] for name in frames)
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from stage_jax.film.make import make_film
+
+class Progress:
+    def step(self, label, done, total):
+        if (label, done) == (sys.argv[1], 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def say(self, line):
+        pass
+
+make_film(Path("story.json"), Path(sys.argv[2]), Progress(), model=Path("model"), seed=0)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_film_goes_on_and_ends_with_the_same_bytes(place: Path, made: Path, tmp_path: Path):
+    """By SIGKILL, among the pairs and then among the clips: no time to clean up."""
+    out = tmp_path / "out"
+    for label, done in (("pairs", 2), ("clips", 3 + 2)):
+        ran = subprocess.run(
+            [sys.executable, "-c", KILLED, label, str(out)], cwd=place, capture_output=True, text=True, check=False,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"},
+        )  # fmt: skip
+        assert ran.returncode == -signal.SIGKILL, ran.stderr
+        kept = [np.load(file).files for file in (out / ".work").glob("*.npz")]
+        assert sum("frames" in parts or "clip" in parts for parts in kept) == done and names(out) == set()
+    film(place, out)
+    assert {name: (out / name).read_bytes() for name in names(out)} == {name: (made / name).read_bytes() for name in FILES}
+
+
 def test_other_files_stay(place: Path, tmp_path: Path):
     out = tmp_path / "out"
     (out / "frames").mkdir(parents=True)
@@ -152,6 +191,15 @@ def test_given_pairs(place: Path, tmp_path: Path):
     np.testing.assert_array_equal(read_picture(tmp_path / "out" / "frames" / f"{NAMES[1]}_end.png"), given)
     facts = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert facts["models"].keys() == {"vae", "umt5", "dit"} and facts["shots"][0]["pair"]["by"] == "given"
+
+    first = (tmp_path / "out" / "frames" / f"{NAMES[0]}_end.png").read_bytes()
+    for name in NAMES[:2]:
+        write_png(tmp_path / "pairs" / f"{name}_end.png", rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+    board = film(place, tmp_path / "out", pairs=tmp_path / "pairs", choices=Choices(lock=[NAMES[0]]))
+    assert [shot.source for shot in board.shots] == ["kept", "given", "given"]
+    assert (tmp_path / "out" / "frames" / f"{NAMES[0]}_end.png").read_bytes() == first
+    given = read_picture(tmp_path / "pairs" / f"{NAMES[1]}_end.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "out" / "frames" / f"{NAMES[1]}_end.png"), given)
 
     (tmp_path / "pairs" / f"{NAMES[2]}_end.png").unlink()
     with pytest.raises(InputError, match="1 pictures are missing: SC02_SH010_end.png"):

@@ -71,11 +71,14 @@ FILES: list[tuple[str, str, bytes, str]] = [
     ("path escape", "s.json", json.dumps(story(end={"image": "../secret.png"})).encode(), "end.image: found"),
     ("absolute path", "s.json", json.dumps(story(end={"image": "/etc/passwd"})).encode(), "end.image: found"),
     ("symlink out", "s.json", json.dumps(story(start={"image": "link.png"})).encode(), "link.png leads out of"),
+    ("folder out", "s.json", json.dumps(story(start={"image": "up/secret.png"})).encode(), "up/secret.png leads out of"),
+    ("symlink to itself", "s.json", json.dumps(story(start={"image": "loop.png"})).encode(), "no such picture in"),
     ("device", "s.json", json.dumps(story(start={"image": "pipe.png"})).encode(), "no such picture in"),
     ("no such reference", "s.json", cast("a.png"), "no such picture in"),
     ("reference: path escape", "s.json", cast("a.png", "b/../../secret.png"), "characters[0].references[1]: found"),
     ("reference: absolute path", "s.json", cast("/etc/passwd"), "characters[0].references[0]: found"),
     ("reference: symlink out", "s.json", cast("link.png"), "link.png leads out of"),
+    ("reference: symlink to itself", "s.json", cast("loop.png"), "no such picture in"),
     ("reference: device", "s.json", cast("pipe.png"), "no such picture in"),
     ("too many references", "s.json", cast(*["a.png"] * 101), "characters[0].references: found 101 pictures, expected at most"),
     ("another kind of file", "s.docx", b"PK", "found a file called '*.docx', expected *.json or *.fountain"),
@@ -104,6 +107,8 @@ def test_stories(name: str, data: bytes, expected: str, tmp_path: Path, capsys: 
     folder.mkdir()
     (tmp_path / "secret.png").write_bytes(b"")
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "up").symlink_to(tmp_path)
+    (folder / "loop.png").symlink_to(folder / "loop.png")
     os.mkfifo(folder / "pipe.png")
     (folder / name).write_bytes(data)
     assert expected in refused([str(folder / name), "--out", str(tmp_path / "out")], capsys)
