@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from data_pipeline.toy_records import write_toy_records
 from stage_jax.cli.config_file import load_config
 from stage_jax.errors import InputError
-from stage_jax.models.stacking import flat_params
+from stage_jax.models.stacking import flat_params, with_params
 from stage_jax.models.vae import VAE
 from stage_jax.models.vae_config import VAEConfig
 from stage_jax.training.state import split_params
@@ -46,6 +46,57 @@ def test_the_decoder_alone_is_trained_and_latents_stay_what_they_are(tmp_path: P
     assert load_config(f"{CONFIG}:tiny,all").frozen is None
     with pytest.raises(InputError, match=r"given: weights of another size: multipliers is \(1, 1\), config.model has"):
         make_task(load_config(f"{CONFIG}:tiny", [overrides[0], "--config.model=test"]))
+
+
+def test_a_step_of_the_decoder_moves_it_and_no_latent(tmp_path: Path):
+    write_toy_records(tmp_path / "toy", {"train": 1}, size=16)
+    config = ConfigDict(sizes.vae_config(tmp_path / "toy", 1))
+    task = make_task(config)
+    start = task.init(jax.random.key(0))
+    trained, frozen = split_params(start, "^(encoder|quant)")
+    rng = np.random.default_rng(0)
+    video = jnp.asarray(rng.integers(0, 256, (2, 5, 16, 16, 3)), jnp.uint8)
+    examples = task.draw(video, jax.random.key(1))
+    slopes = jax.jit(jax.grad(lambda moved: task.loss(frozen | moved, examples)[0].sum()))(trained)
+    assert all(bool(jnp.any(slope != 0)) for path, slope in slopes.items() if path.endswith("kernel"))
+    moved = {path: value - 0.1 * slopes[path] for path, value in trained.items()}
+
+    def seen(params):
+        model, pictures = with_params(task.model, params), video / 127.5 - 1
+        mean = model.moments(pictures)[0]
+        return mean, model.reconstruct(mean)
+
+    (latents, pictures), (latents_after, pictures_after) = jax.jit(seen)(start), jax.jit(seen)(frozen | moved)
+    np.testing.assert_array_equal(latents, latents_after)
+    assert float(jnp.abs(pictures - pictures_after).max()) > 1e-4
+
+
+def test_what_a_vae_is_trained_by(tmp_path: Path):
+    """L1 and MSE to the video, or a weight times the mean of each frame's ln MSE; and kl times the divergence from N(0, 1),
+    each from its definition."""
+    write_toy_records(tmp_path / "toy", {"train": 1}, size=16)
+    config = ConfigDict(sizes.vae_config(tmp_path / "toy", 1))
+    task = make_task(config)
+    params = task.init(jax.random.key(0))
+    video = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 5, 16, 16, 3)), jnp.uint8)
+    examples = task.draw(video, jax.random.key(1))
+    model, pictures = with_params(task.model, params), video / 127.5 - 1
+    mean, log_variance = (np.asarray(part, np.float64) for part in model.moments(pictures))
+    std = np.exp(log_variance / 2)
+    shown = model.reconstruct(jnp.asarray(mean + std * np.asarray(examples["noise"]), jnp.float32))
+    off = np.asarray(shown, np.float64) - np.asarray(pictures, np.float64)
+    error = np.abs(off).mean((1, 2, 3, 4)) + np.square(off).mean((1, 2, 3, 4))
+    # the divergence of N(mean, std) from N(0, 1) by its cross entropy less its entropy, summed over the latent
+    divergence = (np.square(mean) + np.square(std)) / 2 - np.log(std) - 0.5
+    kl = divergence.sum((1, 2, 3, 4)) / video[0].size
+
+    def loss(**values: float) -> np.ndarray:
+        return np.asarray(make_task(ConfigDict(config.to_dict() | values)).loss(params, examples)[0])
+
+    np.testing.assert_allclose(loss(kl=0.0), error, rtol=1e-4)
+    np.testing.assert_allclose(loss(kl=2.0) - loss(kl=0.0), 2 * kl, rtol=1e-3)
+    decibels = 0.25 * np.log(np.square(off).mean((2, 3, 4))).mean(1)
+    np.testing.assert_allclose(loss(kl=0.0, decibels=0.25), decibels, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("clips", "name", "words"), [
