@@ -28,8 +28,9 @@ from stage_jax.recipes.wan import flf2v_condition, i2v_condition, t2v_sequence
 from stage_jax.sampling.denoise import denoise
 from stage_jax.sampling.named import solver_named
 from stage_jax.training.optimizer import make_optimizer
-from stage_jax.training.state import init_state, make_train_step
+from stage_jax.training.state import init_state, make_train_step, split_params
 from stage_jax.training.tasks import Task, make_task
+from stage_jax.training.tasks.lora import FROZEN
 from stage_jax.training.train import train
 from stage_jax.weights.folder import read_manifest, read_part
 from tests.generate import videos
@@ -88,6 +89,31 @@ def test_a_fresh_model_predicts_nothing(form: str):
         return
     losses, _ = jax.jit(task.loss)(task.init(key), examples)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["i2v", "flf2v"])
+def test_a_lora_of_a_form_with_pictures_learns_from_them(form: str, tmp_path: Path):
+    """At the start the loss is the base's; then the adapters of the image branch are moved too, and nothing but adapters."""
+    start, rng = videos.write_wan(tmp_path / form, FORMS[form]), np.random.default_rng(0)
+    lora = {"rank": 2, "alpha": 2.0, "base": "float32", "pattern": r".*(query|(key|value)_image|ffn\.up)"}
+    task = make_task(wan_config(form, NONE, start, init=str(start), lora=lora))
+    trained, frozen = split_params(task.init(jax.random.key(0)), FROZEN)
+    shapes = {"clip": (2, 16, 3, 2, 2), "condition": (2, 16, 3, 2, 2), "caption": (2, 5, 8)}
+    shapes["image"] = (2, videos.ROWS * (1 + (form == "flf2v")), 6)
+    batch = {name: jnp.asarray(rng.standard_normal(shape), jnp.float16) for name, shape in shapes.items()}
+    examples = task.draw(batch, jax.random.key(1))
+
+    @jax.jit
+    def step(adapters: dict) -> tuple:
+        return jax.value_and_grad(lambda moved: task.loss(frozen | moved, examples)[0].mean())(adapters)
+
+    loss, slopes = step(trained)
+    np.testing.assert_allclose(loss, task.base.loss(frozen, examples)[0].mean(), rtol=1e-5)
+    moved = [path for path, slope in slopes.items() if path.endswith(".lora.b") and bool(jnp.any(slope))]
+    assert len(moved) == len(trained) // 2 == 5, sorted(moved)  # the query of both attentions
+    after = step({path: value - 0.05 * slopes[path] for path, value in trained.items()})[0]
+    assert after < loss
 
 
 @pytest.mark.slow
