@@ -51,9 +51,9 @@ def patch_codec() -> PatchCodec:
     return bare(PatchCodec, vae=SimpleNamespace(config=VAEConfig(latent_channels=CHANNELS)))
 
 
-def story(seed: int, clips: bool = False) -> HeldOut:
-    """The toy story of a seed of the test split, index = seed."""
-    toy = world.random_story(seed, split="test")
+def story(seed: int, clips: bool = False, shots: int | None = None) -> HeldOut:
+    """The toy story of a seed of the test split, index = seed; of so many shots, or as many as it has."""
+    toy = world.random_story(seed, "test", shots)
     example = toy_example(toy, clips)
     n, size = example.shots, example.frames.shape[1:]
     return HeldOut(

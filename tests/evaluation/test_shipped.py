@@ -62,10 +62,11 @@ def test_twenty_stories_are_remembered(remembering: tuple[Models, PairSampler], 
     assert motion.what == MOTION and motion.value >= 0.8
 
 
-def test_twenty_stories_remember_themselves(remembering: tuple[Models, PairSampler], stories: list[HeldOut]):
+def test_twenty_stories_remember_themselves(remembering: tuple[Models, PairSampler]):
     """Six shots, each beside what was drawn before it."""
     models, sampler = remembering
-    figures, _ = rollout_figures(sampler, models.codec, stories, models.latent_shape())
+    held = [story(seed, shots=6) for seed in range(20)]
+    figures, _ = rollout_figures(sampler, models.codec, held, models.latent_shape())
     found = {figure.what: figure.value for figure in figures if figure.measure == "own rollout"}
     assert found["colour"] >= 0.88 and found["place"] >= 0.95
 

@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[2]
 STEPS = 20
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile, not to run
 MESHES = {"data": {"data": 8}, "fsdp": {"fsdp": 8}, "mixed": {"data": 2, "fsdp": -1, "tensor": 2}}
-SHARES = {"one": 1, "data": 1, "fsdp": 1 / 8, "mixed": 1 / 4, "moved": 1 / 4, "two": 1 / 2}  # of a kernel, on each device
+PARTS = {"parts": 4, "mixed parts": 2}  # a batch in so many, on one device and on the mixed mesh
+# Of a kernel, on each device.
+SHARES = {
+    "one": 1, "data": 1, "fsdp": 1 / 8, "mixed": 1 / 4, "moved": 1 / 4, "two": 1 / 2, "parts": 1, "mixed parts": 1 / 4,
+}  # fmt: skip
 
 
 def start(folder: Path, name: str, runs: list[dict[str, Any]], devices: int, **environment: object) -> subprocess.Popen[str]:
@@ -49,7 +53,8 @@ def start_two(folder: Path, optimizer: str, stop: int | None = None) -> list[sub
 
 
 def told(folder: Path, name: str, optimizer: str, mesh: dict[str, int], stop: int | None = None) -> dict[str, Any]:
-    return {"workdir": str(folder / name), "optimizer": optimizer, "mesh": mesh, "steps": STEPS, "stop": stop}
+    run = {"workdir": str(folder / name), "optimizer": optimizer, "mesh": mesh, "steps": STEPS, "stop": stop}
+    return run | {"accumulate": PARTS.get(name, 1)}
 
 
 def losses(folder: Path, name: str) -> np.ndarray:
@@ -71,11 +76,12 @@ def same(folder: Path, name: str, tolerance: float, *, parameters: bool, began: 
 
 @pytest.mark.slow
 def test_sgd_is_the_same_everywhere(tmp_path: Path):
-    """With momentum: losses, parameters and their average; and a checkpoint of one mesh goes on on another."""
-    one = start(tmp_path, "one", [told(tmp_path, "one", "sgd", {})], 1)
-    meshes = [told(tmp_path, name, "sgd", mesh) for name, mesh in MESHES.items()]
+    """With momentum: losses, parameters and their average; also where a batch comes in parts; and a checkpoint of one mesh goes
+    on on another."""
+    one = start(tmp_path, "one", [told(tmp_path, name, "sgd", {}) for name in ("one", "parts")], 1)
+    meshes = [told(tmp_path, name, "sgd", mesh) for name, mesh in (MESHES | {"mixed parts": MESHES["mixed"]}).items()]
     finish(one, start(tmp_path, "eight", meshes, 8), *start_two(tmp_path, "sgd"))
-    for name in (*MESHES, "two"):
+    for name in (*MESHES, "two", *PARTS):
         same(tmp_path, name, 1e-5, parameters=True)
     # The run on `data`, as it stood after ten steps, goes on on the mixed mesh.
     workdir = shutil.copytree(tmp_path / "data", tmp_path / "moved")

@@ -2,9 +2,9 @@
 
     python -m tests.parallel.train_worker RUNS.json
 
-RUNS: a list of {workdir, steps, optimizer, mesh, stop}, done one after the other. Beside its workdir each leaves WORKDIR.npz:
-parameters and their average at its end, the steps it began and ended at, and how much of a kernel the first device holds, as
-"share". stop: the process that sends itself SIGTERM in the third step, or None.
+RUNS: a list of {workdir, steps, optimizer, mesh, accumulate, stop}, done one after the other. Beside its workdir each leaves
+WORKDIR.npz: parameters and their average at its end, the steps it began and ended at, and how much of a kernel the first
+device holds, as "share". stop: the process that sends itself SIGTERM in the third step, or None.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class TinyTask:
 def run(told: dict[str, Any]) -> None:
     TinyTask.stop = told["stop"]
     optimizer = RATES | {"name": told["optimizer"]} | ({"lr": 0.003} if told["optimizer"] == "adamw" else {})
-    config = COMMON | {"steps": told["steps"], "optimizer": optimizer, "mesh": told["mesh"]}
+    config = COMMON | {"optimizer": optimizer, **{name: told[name] for name in ("steps", "mesh", "accumulate")}}
     said: list[str] = []
     state = loop.train(ConfigDict(config), Path(told["workdir"]), said.append)
     kernel = state.params["blocks.ffn.up.kernel"]
