@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipeline.toy_cinema import world
 from data_pipeline.toy_cinema.written import to_story
 from data_pipeline.toy_records import toy_example
 from stage_jax.evaluation.held_out import HeldOut
+from stage_jax.evaluation.levels import EASY
 from stage_jax.generate.models import PictureCodec
 from stage_jax.models.vae_config import VAEConfig
 
@@ -53,7 +53,7 @@ def patch_codec() -> PatchCodec:
 
 def story(seed: int, clips: bool = False, shots: int | None = None) -> HeldOut:
     """The toy story of a seed of the test split, index = seed; of so many shots, or as many as it has."""
-    toy = world.random_story(seed, "test", shots)
+    toy = EASY.draw(seed, "test", shots)
     example = toy_example(toy, clips)
     n, size = example.shots, example.frames.shape[1:]
     return HeldOut(
