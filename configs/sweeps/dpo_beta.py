@@ -7,5 +7,5 @@ from typing import Any
 
 
 def get_sweep() -> list[dict[str, Any]]:
-    betas = [{"beta": beta} for beta in (500.0, 1000.0, 2000.0, 5000.0)]
-    return [*betas, {"beta": 2000.0, "sft": 0.0}]
+    betas = [{"beta": beta} for beta in (200.0, 500.0, 1000.0, 2000.0, 5000.0)]
+    return [*betas, {"beta": 200.0, "sft": 0.0}]

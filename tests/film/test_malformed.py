@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from stage_jax.film.storyboarder import storyboarder_names
 from stage_jax.film.video import count_frames
 from stage_jax.story.board import Board, BoardShot, Clip, MemoryEntry, Pair
 from stage_jax.story.readers import read_story
-from stage_jax.story.types import Story, story_from_json
+from stage_jax.story.types import Character, Location, Scene, Shot, Story, story_from_json
 from tests.film.boards import picture
 from tests.film.test_html import ATTRIBUTES, TAGS, Page
 
@@ -208,16 +208,20 @@ EVIL = (
 )
 
 
+def evil(kind: type, *others: str) -> dict[str, str]:
+    """All texts of a part of a story that a person can write, each with its own name beside the rest; without `others`."""
+    texts = {field.name for field in fields(kind) if field.type == "str"} - {"id", "extra", *others}
+    return {name: f"{EVIL} {kind.__name__}.{name}" for name in texts}
+
+
 def hostile() -> Story:
     """Every text that a person can write holds all of that."""
-    shot = {
-        "id": "SH010", "description": EVIL, "characters": ["mia"], "start": {"prompt": EVIL}, "end": {"prompt": EVIL},
-        **dict.fromkeys(("size", "angle", "movement", "video_prompt", "transition", "dialogue", "notes"), EVIL),
-    }  # fmt: skip
-    return story_from_json({
-        "title": EVIL, "overview": EVIL, "characters": [{"id": "mia", "name": EVIL, "description": EVIL, "tag": EVIL}],
-        "locations": [{"id": EVIL, "name": EVIL, "description": EVIL}],
-        "scenes": [{"id": "SC01", "heading": EVIL, "location": EVIL, "shots": [shot, shot | {"id": "SH020"}]}],
+    pair = {end: {"prompt": f"{EVIL} Shot.{end}"} for end in ("start", "end")}
+    shot = evil(Shot) | pair | {"id": "SH010", "characters": ["mia"]}
+    place = evil(Location) | {"id": EVIL}
+    return story_from_json(evil(Story, "aspect") | {
+        "characters": [evil(Character) | {"id": "mia"}], "locations": [place],
+        "scenes": [evil(Scene) | {"id": "SC01", "location": EVIL, "shots": [shot, shot | {"id": "SH020"}]}],
     }, "story.json")  # fmt: skip
 
 
@@ -237,15 +241,17 @@ def test_markup_braces_right_to_left_and_emoji_make_a_correct_film(tmp_path: Pat
     page = Page((tmp_path / "board.html").read_text())
     assert {tag for tag, _ in page.tags} <= TAGS and len(page.find("script")) == 1
     assert all(attributes.keys() <= ATTRIBUTES for _, attributes in page.tags)
-    assert page.words.count(EVIL) >= 2 * 10
+    shown = [evil(Story, "aspect"), evil(Character), evil(Location), evil(Scene, "location"), evil(Shot)]
+    for text in (*(text for texts in shown for text in texts.values()), f"{EVIL} Shot.start", f"{EVIL} Shot.end"):
+        assert text in page.words, text[len(EVIL) :]
     assert (tmp_path / "storyboard.pdf").read_bytes().startswith(b"%PDF")
     assert otio.adapters.read_from_file(str(tmp_path / "film.otio")).duration().value == 10
     assert (tmp_path / "film.edl").read_text().count("FROM CLIP NAME") == 2
     project = json.loads((tmp_path / "storyboarder" / "film.storyboarder").read_text())
-    assert [board["action"] for board in project["boards"]] == [EVIL] * 4
+    assert [board["action"] for board in project["boards"]] == [f"{EVIL} Shot.description"] * 4
     names = storyboarder_names([shot.name for shot in shots])
     assert all((tmp_path / name).is_file() for name in names)
-    assert json.loads((tmp_path / "manifest.json").read_text())["story"]["title"] == EVIL
+    assert json.loads((tmp_path / "manifest.json").read_text())["story"]["title"] == f"{EVIL} Story.title"
 
 
 def test_texts_that_say_almost_nothing_or_very_much_are_laid_out(tmp_path: Path) -> None:
