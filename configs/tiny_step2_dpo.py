@@ -19,7 +19,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.init = "runs/tiny_step2_short/model"
     config.text_encoder = "tiny"
     config.frozen = r"^(reference|umt5)\."  # the SFT model, and the text encoder that both read
-    # Ours. The errors on a toy's two pairs differ by .05 to .2: with beta 2000 the loss is content with a hundredth of that. The
+    # Ours. The errors on two toy pairs differ by .05 to .2: with beta 2000 the loss is content with a hundredth of that. The
     # SFT term weighs against beta: with 0.5 both errors rise.
     config.beta, config.sft = 200.0, 50.0
     config.seed = 0
