@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from stage_jax import files
+from stage_jax.cli import main as cli
 from stage_jax.errors import InputError
 from stage_jax.film import make
 from stage_jax.film.choices import Choices
@@ -30,6 +31,7 @@ from stage_jax.story.board import Board
 from stage_jax.story.pairs import read_picture
 from stage_jax.story.readers import read_story
 from stage_jax.story.types import Character, Frame, Story, story_to_json
+from tests.film.test_by_model import serving
 from tests.generate.models import FRAMES, SAMPLING, VOCABULARY, make_story, write_models
 from tests.training import sizes
 
@@ -205,6 +207,22 @@ def test_given_pairs(place: Path, tmp_path: Path):
     with pytest.raises(InputError, match="1 pictures are missing: SC02_SH010_end.png"):
         film(place, tmp_path / "out2", pairs=tmp_path / "pairs")
     assert not (tmp_path / "out2").exists()
+
+
+def test_a_vision_model_writes_what_the_filler_reads(place: Path, made: Path, tmp_path: Path):
+    """Through the command: every pair is seen, the prompts stand in the story, and the clip of another prompt is another."""
+    said = [json.dumps({"prompt": text}) for text in ("Mia walks left.", "Tom walks right.", "Mia walks left.")]
+    with serving(*said) as (url, got):
+        flags = ["--pairs", str(made / "frames"), "--model", str(place / "model"), "--refine", url, "--llm", "eye"]
+        assert cli.main(["film", str(place / "story.json"), "--out", str(tmp_path / "out"), *flags]) == 0
+    assert [request["model"] for request in got] == ["eye"] * 3
+    pictures = [part["image_url"]["url"] for request in got for part in request["messages"][0]["content"][:2]]
+    assert len(set(pictures)) == 6
+    refined = [shot.video_prompt for _, shot in read_story(tmp_path / "out" / "story.json").shots()]
+    assert refined == ["Mia walks left.", "Tom walks right.", "Mia walks left."]
+    before, after = (json.loads((folder / "manifest.json").read_text())["shots"] for folder in (made, tmp_path / "out"))
+    assert [shot["pair"]["start"] for shot in after] == [shot["pair"]["start"] for shot in before]
+    assert all(a["clip"]["pixels"] != b["clip"]["pixels"] for a, b in zip(after, before, strict=True))
 
 
 def changed(story: Story, **shot: object) -> Story:
