@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="workdirs of `stage train`")
     parser.add_argument("--out", type=Path, required=True, help="a PNG")
     parser.add_argument("--metric", default="loss", help="default: loss")
+    parser.add_argument("--linear", action="store_true", help="no logarithmic axis, for shares")
     args = parser.parse_args()
     figure, axes = plt.subplots(1, len(args.runs), figsize=(4.5 * len(args.runs), 3.2), squeeze=False)
     for axis, run in zip(axes[0], args.runs, strict=True):
@@ -32,7 +33,8 @@ def main() -> None:
         mean = np.convolve(values, np.ones(SMOOTH) / SMOOTH, mode="valid") if len(values) >= SMOOTH else values
         axis.plot(minutes, values, color="0.8", linewidth=1)
         axis.plot(minutes[len(minutes) - len(mean) :], mean, color="tab:blue")
-        axis.set(title=f"{run.name}, {lines[-1]['step']:,} steps", xlabel="minutes", ylabel=args.metric, yscale="log")
+        axis.set(title=f"{run.name}, {lines[-1]['step']:,} steps", xlabel="minutes", ylabel=args.metric)
+        axis.set_yscale("linear" if args.linear else "log")
         axis.grid(alpha=0.3, which="both")
     figure.tight_layout()
     figure.savefig(args.out, dpi=110)

@@ -202,6 +202,28 @@ def test_ten_thousand_shots_are_read_and_one_more_is_too_many(tmp_path: Path) ->
     assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", told) and not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+def test_a_film_of_a_thousand_shots_and_one(tmp_path: Path) -> None:
+    """Longer than an edit list or a sheet can be: the one is left out, the other holds the first; all else is whole."""
+    shots = [{"id": f"SH{number:04}", "description": "Mia waits."} for number in range(1, 1002)]
+    whole = story_from_json({"title": "T", "scenes": [{"id": "SC01", "shots": shots}]}, "s.json")
+    pair = Pair(picture(0.1, 0.0)[::8, ::8], picture(0.1, 1.0)[::8, ::8])
+    clip = Clip.of(np.stack([pair.start]))
+    made = tuple(
+        BoardShot(f"SC01_{shot.id}", scene, shot, shot.description, 7, pair, (), "step2", clip)
+        for scene, shot in whole.shots()
+    )
+    write_board(Board(whole, made, 8.0), tmp_path, {"step2": "ab"}, {"seed": 0})
+    assert not (tmp_path / "film.edl").exists()
+    assert count_frames(tmp_path / "film.mp4") == count_frames(tmp_path / "animatic.mp4") == 1001
+    assert otio.adapters.read_from_file(str(tmp_path / "film.otio")).duration().value == 1001
+    assert b"/Count 251" in (tmp_path / "storyboard.pdf").read_bytes()
+    assert Image.open(tmp_path / "sheet.png").height < 32_000
+    page = Page((tmp_path / "board.html").read_text())
+    assert [attributes["id"] for attributes in page.find("article")] == [shot.name for shot in made]
+    assert len(list((tmp_path / "frames").iterdir())) == 2 * len(list((tmp_path / "clips").iterdir())) == 2002
+
+
 EVIL = (
     "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}${x}{nb}{0}%s<!--]]>"
     " שלום עולם مرحبا \u202eesrever\u202c 👩\u200d🚀🎩 帽子 \x1b[31m"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stage_jax.film import sheet
 from stage_jax.film.png import fit, png_bytes, write_png
 from stage_jax.film.sheet import contact_sheet
 from stage_jax.story.board import Board
@@ -56,6 +57,15 @@ def test_the_sheet_shows_every_pair_in_its_place(board: Board) -> None:
         assert np.array_equal(sheet[top + 1 : top + 192 : 3, left + 1 : left + 192 : 3], shot.pair.start)
         assert np.array_equal(sheet[top + 1 : top + 192 : 3, left + 199 : left + 390 : 3], shot.pair.end)
     assert np.array_equal(sheet, contact_sheet(make_board(), columns=3))
+
+
+def test_a_sheet_has_room_for_so_many_pairs(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six, where four have room, the first four, under a line that says so."""
+    monkeypatch.setattr(sheet, "MOST", 4)
+    first, whole = contact_sheet(replace(board, shots=board.shots[:4])), contact_sheet(board)
+    assert first.shape == whole.shape
+    np.testing.assert_array_equal(first[100:], whole[100:])
+    assert (first[:100] != whole[:100]).any()
 
 
 def test_the_words_are_on_the_sheet(board: Board) -> None:
