@@ -164,8 +164,8 @@ def adapted(module: M, lora: Mapping[str, Any]) -> M:
 def merged(params: Params, lora: Params) -> dict[str, Array]:
     """The parameters with s A B within the kernels, in the kernels' types; scales are within B (`scaled`, `joined`).
 
-    `params` is as it was, and the way back. Where it is gone, merging `scaled(lora, -1)` takes the LoRA out again, but for what
-    the kernels' types round off."""
+    `params` is as it was, and the way back. Where it is gone, merging `scaled(lora, -1.0)` takes the LoRA out again, but for
+    what the kernels' types round off."""
     changed = {}
     for name, a in lora.items():
         if name.endswith(A):

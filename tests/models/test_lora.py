@@ -80,7 +80,7 @@ def test_applied_in_every_linear(config: DiTConfig):
     assert relative_error(unmerged, expected) > 0.1
     assert relative_error(plain(merged(params, trained), sequence), unmerged) <= 1e-5
     np.testing.assert_array_equal(plain(params, sequence), expected)  # the way back, and where that is gone:
-    assert relative_error(plain(merged(merged(params, trained), scaled(trained, -1)), sequence), expected) <= 1e-5
+    assert relative_error(plain(merged(merged(params, trained), scaled(trained, -1.0)), sequence), expected) <= 1e-5
 
     # Of several: one of the first layer alone, one of all, each with a weight; ranks 1 + 2.
     one = {name: value[..., :1] if name.endswith(A) else value[..., :1, :] for name, value in drawn(start, 2).items()}
