@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from data_pipeline.outside import Source
 from stage_jax.errors import InputError
+from stage_jax.files import is_inside
 from stage_jax.story.board import Pair
 from stage_jax.story.checks import check_path
 from stage_jax.story.example import Example, Preference
@@ -148,7 +148,7 @@ def _picture_path(folder: Path, name: Any, place: Place) -> Path:
         raise place.error(described(name), "the path of a picture")
     check_path(name, place)
     path = folder / name
-    if not Path(os.path.realpath(path)).is_relative_to(folder.resolve()):
+    if not is_inside(path, folder):
         raise place.error(described(name), f"a picture inside {folder}")
     return path
 

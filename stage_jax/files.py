@@ -14,6 +14,14 @@ from pathlib import Path
 FULL_OR_CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder once all links are followed; one that runs in a circle lies where it stands.
+
+    By os.path, because Path.resolve raises RuntimeError on such links (until Python 3.13).
+    """
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Puts `data` at `path`, in place of what was there. Raises OSError, naming `path`, and then changes nothing."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:

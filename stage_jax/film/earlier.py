@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stage_jax.errors import InputError
+from stage_jax.files import is_inside
 from stage_jax.story.board import Pair
 from stage_jax.story.pairs import read_picture
 
@@ -32,7 +33,7 @@ def earlier_files(out: Path) -> list[str]:
 def _is_same(out: Path, name: str, digest: Any) -> bool:
     file = out / name
     inside = not (PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name)
-    if not inside or file.is_symlink() or not file.is_file() or not file.resolve().is_relative_to(out.resolve()):
+    if not inside or file.is_symlink() or not file.is_file() or not is_inside(file, out):
         return False
     return hashlib.sha256(file.read_bytes()).hexdigest() == digest
 

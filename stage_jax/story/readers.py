@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from stage_jax.errors import InputError
+from stage_jax.files import is_inside
 from stage_jax.story.fountain import parse_fountain
 from stage_jax.story.schema import shortened
 from stage_jax.story.storymem import from_storymem, is_storymem
@@ -91,8 +91,7 @@ def _check_pictures(story: Story, path: Path) -> None:
     """Every picture that the story names is a file in its folder, links followed."""
     folder = path.parent.resolve()
     named = story.pictures()
-    # os.path, because Path.resolve raises RuntimeError on links that go round in a circle (until Python 3.13)
-    outside = [name for name in named if not Path(os.path.realpath(folder / name)).is_relative_to(folder)]
+    outside = [name for name in named if not is_inside(folder / name, folder)]
     if outside:
         raise InputError(f"{path}: the picture {shortened(outside[0])} leads out of {folder}, expected one inside")
     missing = [name for name in dict.fromkeys(named) if not (folder / name).is_file()]

@@ -23,6 +23,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from stage_jax.files import is_inside
 from stage_jax.story.extra import Taken, keep, kept, put_back
 from stage_jax.story.schema import Place, described, shortened
 from stage_jax.story.types import Character, Location, Scene, Shot, Story, story_from_json, story_to_json
@@ -93,7 +94,7 @@ def _character(key: str, value: Any, place: Place, folder: Path) -> Character:
     taken = Taken(value, place)
     images = folder / "image" / key
     there = "/" not in key and "\\" not in key and key not in (".", "..") and images.is_dir()
-    if there and not images.resolve().is_relative_to(folder.resolve()):
+    if there and not is_inside(images, folder):
         raise place.error(f"image/{shortened(key)}, which leads out of {folder}", "a folder inside")
     found = images.iterdir() if there else ()
     pictures = sorted(f"image/{key}/{path.name}" for path in found if path.suffix.lower() in PICTURES)
