@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import functools
+import gc
 import shutil
 from pathlib import Path
 
@@ -132,3 +134,34 @@ def test_a_full_disk_is_an_os_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             run()
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "checkpoints"))
     checkpoints.close()
+
+
+async def _fail(error: Exception, kind: str) -> None:
+    """Leaves a failed write behind that nobody waits for."""
+
+    async def orbax_write() -> None:
+        raise error
+
+    loop = asyncio.get_running_loop()
+    if kind == "future":
+        written = loop.create_future()
+        written.set_exception(error)
+    elif kind == "task":
+        written = loop.create_task(orbax_write())
+    else:
+        written = asyncio.gather(orbax_write())
+    await asyncio.sleep(0.01)
+    del written
+
+
+@pytest.mark.parametrize("kind", ["task", "future", "gathered"])
+def test_writes_that_nobody_waits_for_are_not_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str):
+    """Where a disk is full, the other writes of a checkpoint fail too; what others leave behind is told."""
+    written(tmp_path, 1, every=1)
+    unfinished = f'RESOURCE_EXHAUSTED: Error writing "{tmp_path}/2.orbax-checkpoint-tmp/d/c5df": No space left on device'
+    asyncio.run(_fail(ValueError(unfinished), kind))
+    gc.collect()
+    assert not caplog.records
+    asyncio.run(_fail(ValueError("of something else"), "future"))
+    gc.collect()
+    assert [record.getMessage().splitlines()[0] for record in caplog.records] == ["Future exception was never retrieved"]
