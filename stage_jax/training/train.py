@@ -23,7 +23,7 @@ from stage_jax.training.evaluate import Evaluation
 from stage_jax.training.metrics import JsonLines, Monitor, Say
 from stage_jax.training.optimizer import make_optimizer
 from stage_jax.training.state import TrainState, init_state, make_train_step, split_params
-from stage_jax.training.stop import Stop
+from stage_jax.training.stop import Stop, StoppedEarly
 from stage_jax.training.summaries import MultiWriter, SummaryWriter
 from stage_jax.training.tasks import make_task, mesh_of
 from stage_jax.training.tasks.lora import FROZEN
@@ -32,13 +32,22 @@ from stage_jax.training.trace import Trace
 
 def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
     """Runs `config.steps` steps, or those that are left of them, and writes the trained model folder to `workdir/model`. On
-    SIGTERM it saves and returns after the step that runs.
+    SIGTERM it saves and returns after the step that runs; before the first one it ends the process, with 0.
 
     Metrics go to `workdir/metrics.jsonl` and to an event file for TensorBoard beside it, every `config.log_every` steps.
     """
     check_config(config, workdir)
-    task, mesh = make_task(config), mesh_of(config)
     say = say if is_first() else lambda line: None
+    try:
+        with Stop() as stop:
+            return _train(config, workdir, say, stop)
+    except StoppedEarly:
+        say(f"{config.name}: stopped by SIGTERM before a step was done; the same command begins again there")
+        raise
+
+
+def _train(config: ConfigDict, workdir: Path, say: Say, stop: Stop) -> TrainState:
+    task, mesh = make_task(config), mesh_of(config)
 
     # State; the batches first, since what is wrong with the data is seen soonest
     batches = task.batches()
@@ -71,7 +80,8 @@ def train(config: ConfigDict, workdir: Path, say: Say = print) -> TrainState:
         writer, seconds = MultiWriter([lines, SummaryWriter(workdir, first)]), lines.last.get("seconds", 0.0)
     monitor = Monitor(config, writer, say, first, seconds)
     trace = Trace(config.get("profile"), workdir / "profile")
-    with jax.set_mesh(mesh), Stop() as stop:
+    stop.begin()
+    with jax.set_mesh(mesh):
         for step in range(first, config.steps):
             trace.before(step)
             batch = next(batches)

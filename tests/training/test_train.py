@@ -97,6 +97,43 @@ def test_sigterm_ends_the_command_with_zero(toy: None, tmp_path: Path, monkeypat
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
 
 
+@pytest.mark.parametrize("where", ["batches", "init"])
+def test_sigterm_before_the_first_step_ends_the_command_with_zero(
+    toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+):
+    """At once: what is done before the first step, as encoding a dataset, may take longer than whoever asks waits."""
+    config = tmp_path / "config.py"
+    config.write_text(f"from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({toy_config(3).to_dict()})")
+    command = ["train", "--config", str(config), "--workdir", str(tmp_path / "run")]
+
+    def told(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(ToyTask, where, told)
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+    assert ended.value.code == 0 and signal.getsignal(signal.SIGTERM) is before
+    out = capsys.readouterr()
+    assert out.out == "toy: stopped by SIGTERM before a step was done; the same command begins again there\n" and not out.err
+    assert not (tmp_path / "run").exists()
+    assert main(command) == 0
+
+
+def test_sigterm_after_the_last_step_lets_the_model_be_written(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    export = ToyTask.export
+
+    def told(self, params, folder):
+        os.kill(os.getpid(), signal.SIGTERM)
+        export(self, params, folder)
+
+    monkeypatch.setattr(ToyTask, "export", told)
+    assert int(train(toy_config(2), tmp_path, lambda line: None).step) == 2
+    assert (tmp_path / "model" / "toy.npz").is_file() and (tmp_path / "checkpoints" / "2").is_dir()
+
+
 def test_steps_that_are_not_finite_are_skipped_and_too_many_end_the_run(toy: None, tmp_path: Path):
     said: list[str] = []
     state = train(toy_config(6, bad=(1, 2), ema=None), tmp_path / "few", said.append)
