@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Shaped
@@ -100,12 +101,23 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
 
 def spread(make: Callable[..., T], mesh: Mesh, *arguments: Any, traced: bool = True) -> T:
     """What `make(*arguments)` gives, each array of it made where it belongs; the arguments are used up. traced: False where
-    it reads files; it is then moved once it is made. On one device, where compiling would cost more than it saves, too."""
-    if mesh.size == 1 or not traced:
+    it reads files; it is then made in the memory of every host, and each device gets its part of it. One device gets it as it
+    is made: compiling would cost more than it saves."""
+    if mesh.size == 1:
         made = make(*arguments)
         return jax.device_put(made, shardings(made, mesh))
+    if not traced:
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            made = make(*arguments)
+        return jax.tree.map(_in_parts, made, shardings(made, mesh))
     where = shardings(jax.eval_shape(make, *arguments), mesh)
     return jax.jit(make, out_shardings=where, donate_argnums=range(len(arguments)))(*arguments)
+
+
+def _in_parts(array: Shaped[Array, "..."], sharding: NamedSharding) -> Shaped[Array, "..."]:
+    """An array that every process holds whole; `jax.device_put` would send it from process to process."""
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Int, Shaped
 
 from stage_jax.errors import InputError
@@ -32,16 +32,17 @@ def load_params(
     """Parameters by the paths of `abstract` (`stacking.flat_params` of an abstract model, its layers stacked or not).
 
     source: `open_checkpoint` with the table of its torch names, in whichever naming; or `folder.open_part` and None, for our
-    own names. shardings: of every path, whole stacks; None puts all on the first device. dtype: of the parameters, that of
+    own names. shardings: of every path, whole stacks; None puts all on the default device. dtype: of the parameters, that of
     `abstract` if None. partial: the source may hold more than `abstract`, which is not read. Reads in the order of the files.
     InputError for entries that are missing, unknown or of other shapes.
     """
     targets = _targets(abstract)
     shapes = {path: jax.ShapeDtypeStruct(_shape(abstract[name], layer), jnp.float32) for path, (name, layer) in targets.items()}
+    usual = jnp.zeros(()).sharding
     params: dict[str, Array] = {}
     for path, read in _readers(source, table, shapes, partial).items():
         name, layer = targets[path]
-        sharding = shardings[name] if shardings else SingleDeviceSharding(jax.local_devices()[0])
+        sharding = shardings[name] if shardings else usual
         kind = jnp.dtype(dtype or abstract[name].dtype)
         if layer is None:
             params[name] = _put(read(), sharding).astype(kind)

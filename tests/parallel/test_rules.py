@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import nnx
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from stage_jax.errors import InputError
+from stage_jax.models.stacking import flat_params
+from stage_jax.models.umt5 import UMT5Encoder
+from stage_jax.models.vae import VAE
+from stage_jax.models.zoo import TEXT_ENCODERS, VAES
 from stage_jax.parallel import rules
 from stage_jax.parallel.mesh import AXES, make_mesh
 from stage_jax.training.optimizer import make_optimizer
@@ -26,6 +32,13 @@ def test_the_golden_table():
     assert sharding_table.table() == sharding_table.PATH.read_text()
 
 
+def devices(path: str, shape: tuple[int, ...], mesh: AbstractMesh) -> int:
+    """How many of them hold a part each."""
+    spec = rules.parameter_spec(path, shape, 4, mesh)
+    axes = [axis for entry in spec if entry for axis in ([entry] if isinstance(entry, str) else entry)]
+    return math.prod(mesh.shape[axis] for axis in axes)
+
+
 @pytest.mark.parametrize("model", sharding_table.MODELS)
 @pytest.mark.parametrize("name", sharding_table.MESHES)
 def test_nothing_large_is_on_every_device(model: str, name: str):
@@ -33,15 +46,32 @@ def test_nothing_large_is_on_every_device(model: str, name: str):
     mesh, held, whole = sharding_table.mesh(name), 0, 0
     parts = mesh.shape["fsdp"] * mesh.shape["tensor"]
     for path, leaf in sharding_table.parameters(model).items():
-        spec = rules.parameter_spec(path, leaf.shape, 4, mesh)
-        axes = [axis for entry in spec if entry for axis in ([entry] if isinstance(entry, str) else entry)]
-        spread = math.prod(mesh.shape[axis] for axis in axes)
+        spread = devices(path, leaf.shape, mesh)
         size = 4 * math.prod(leaf.shape)
         if size > MEGABYTE:
             narrow = leaf.ndim < 3 or min(leaf.shape[-2:]) < 1024  # too narrow for both axes
             assert spread == parts or (narrow and spread >= mesh.shape["fsdp"]), path
         held, whole = held + size // spread, whole + size
     assert held < 1.01 * whole / parts
+
+
+OTHERS = {
+    "wan2.1's VAE": lambda: VAE(VAES["wan2.1"], nnx.Rngs(0)),
+    "wan2.2's VAE": lambda: VAE(VAES["wan2.2"], nnx.Rngs(0)),
+    "a layer of umT5": lambda: UMT5Encoder(dataclasses.replace(TEXT_ENCODERS["umt5-xxl"], layers=1), nnx.Rngs(0)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_vaes_and_text_encoders_are_spread_too(name: str):
+    """Convolutions by their output channels; some of Wan2.1's are of less than a megabyte, and everywhere."""
+    mesh, sizes = sharding_table.mesh("fsdp 8"), []
+    for path, leaf in flat_params(nnx.eval_shape(OTHERS[name])).items():
+        size, count = 4 * math.prod(leaf.shape), devices(path, leaf.shape, mesh)
+        assert count == 8 or size < MEGABYTE, path
+        sizes.append((size // count, size))
+    held, whole = map(sum, zip(*sizes, strict=True))
+    assert held < 1.2 * whole / 8
 
 
 def test_what_is_kept_for_a_parameter_is_spread_as_it_is():
