@@ -10,6 +10,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array, Shaped
 
 from stage_jax.errors import InputError
+from stage_jax.parallel.mesh import host
 
 COORDINATOR, COUNT, INDEX = NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -54,4 +55,4 @@ def on_host(params: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _gathered(value: Shaped[Array, "*n"]) -> Shaped[Array, "*n"]:
-    return jax.device_put(multihost_utils.process_allgather(value, tiled=True), jax.local_devices(backend="cpu")[0])
+    return jax.device_put(multihost_utils.process_allgather(value, tiled=True), host())

@@ -48,6 +48,16 @@ def platform() -> str:
     return jax.default_backend() if mesh.empty else mesh.abstract_device.platform
 
 
+def host() -> jax.Device:
+    """The processor beside the accelerators, for what is too large for one of them. InputError where JAX was told to leave it
+    out."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        told = jax.config.jax_platforms
+        raise InputError(f"JAX_PLATFORMS: found {told}, expected {told},cpu: weights pass through the host's memory") from None
+
+
 def batch_parts(mesh: Mesh) -> int:
     """How many runs of rows a batch falls into."""
     return math.prod(mesh.shape[axis] for axis in BATCH_AXES)

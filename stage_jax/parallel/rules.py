@@ -18,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Shaped
 
 from stage_jax.errors import InputError
-from stage_jax.parallel.mesh import BATCH_AXES, current_mesh
+from stage_jax.parallel.mesh import BATCH_AXES, current_mesh, host
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ def spread(make: Callable[..., T], mesh: Mesh, *arguments: Any, traced: bool = T
         made = make(*arguments)
         return jax.device_put(made, shardings(made, mesh))
     if not traced:
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        with jax.default_device(host()):
             made = make(*arguments)
         return jax.tree.map(_in_parts, made, shardings(made, mesh))
     where = shardings(jax.eval_shape(make, *arguments), mesh)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stage_jax.errors import InputError
-from stage_jax.parallel.mesh import AXES, batch_share, current_mesh, make_mesh, platform, process_grid
+from stage_jax.parallel.mesh import AXES, batch_share, current_mesh, host, make_mesh, platform, process_grid
 
 
 def test_one_device():
@@ -34,6 +34,14 @@ def test_one_device():
 def test_a_mesh_that_does_not_fit(sizes: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
         make_mesh(sizes, jax.devices()[:1])
+
+
+def test_a_host_that_jax_leaves_out_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    assert host().platform == "cpu"
+    there = jax.local_devices
+    monkeypatch.setattr(jax, "local_devices", lambda backend: there(backend="cpu which is not there"))
+    with pytest.raises(InputError, match=r"JAX_PLATFORMS: found cpu, expected cpu,cpu: weights pass through the host's memory"):
+        host()
 
 
 @pytest.mark.parametrize(
