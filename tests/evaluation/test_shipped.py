@@ -76,6 +76,7 @@ def test_the_vae_and_the_filler_keep_their_figures(stories: list[HeldOut]):
     models = load_models(ASSETS / "tiny", draw=False)
     figures = vae_figures(models.codec, stories) + filler_figures(ClipSampler(models), models.codec, stories)[0]
     found = {figure.name: figure.value for figure in figures}
+    assert all(found[f"vae: stills, read by the probe: {what}"] >= 0.99 for what in ("colour", "shape", "hat", "place"))
     assert found["vae: stills: PSNR"] >= 30 and found["vae: clips, later frames: PSNR"] >= 27
     for end in ("first", "last"):
         assert found[f"filler: {end} frame to the given picture: filler - VAE of the pair"] >= -1.5

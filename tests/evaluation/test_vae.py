@@ -49,7 +49,28 @@ def test_first_and_later_frames_are_told_apart():
 
 def test_records_without_clips_have_stills_alone():
     figures = vae_figures(patch_codec(), [story(1), story(2)])
-    assert {f.measure for f in figures} == {"stills"} and all(f.stories == 2 for f in figures)
+    assert {f.measure for f in figures} == {"stills", "stills, read by the probe"} and all(f.stories == 2 for f in figures)
+
+
+class Grey(PatchCodec):
+    """Every second picture comes back without its colours."""
+
+    def decode_stills(self, latents):
+        pictures = super().decode_stills(latents)
+        pictures[1::2] = pictures[1::2].mean(-1, keepdims=True).astype(np.uint8)
+        return pictures
+
+
+def test_what_the_probe_reads_of_stills():
+    held = story(4)
+    whole, grey = ({f.name: f for f in vae_figures(bare(codec), [held])} for codec in (PatchCodec, Grey))
+    shots, seen = len(held.toy.shots), sum(len(shot.characters) for shot in held.toy.shots)
+    assert seen > shots  # somebody stands beside another one
+    for what in ("colour", "shape", "hat", "place"):
+        figure = whole[f"vae: stills, read by the probe: {what}"]
+        assert figure.value == 1 and figure.n == 2 * (shots if what == "place" else seen)
+    # Stills are start, end and two between: of every shot the end frame is grey.
+    assert 0.5 <= grey["vae: stills, read by the probe: colour"].value < 0.75
 
 
 def test_the_mask_is_where_a_figure_is():
