@@ -10,6 +10,7 @@ import functools
 from pathlib import Path
 
 import jax
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from stage_jax import files
@@ -112,6 +113,7 @@ def _train(config: ConfigDict, workdir: Path, say: Say, stop: Stop) -> TrainStat
     if is_first():
         with files.atomic_folder(workdir / "model") as folder:
             task.export(weights, folder)
+    multihost_utils.sync_global_devices("model")  # JAX ends all processes if one of them waits minutes for the others' end
     return state
 
 

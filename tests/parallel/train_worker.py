@@ -89,6 +89,8 @@ class TinyTask:
             time.sleep(0.3)
 
     def export(self, params: Params, folder: Path) -> None:
+        """Slowly, where other processes wait for it."""
+        time.sleep(2 * (jax.process_count() - 1))
         np.savez(folder / "params.npz", **params)
 
 
@@ -98,6 +100,8 @@ def run(told: dict[str, Any]) -> None:
     config = COMMON | {"optimizer": optimizer, **{name: told[name] for name in ("steps", "mesh", "accumulate")}}
     said: list[str] = []
     state = loop.train(ConfigDict(config), Path(told["workdir"]), said.append)
+    if int(state.step) == told["steps"] and not (Path(told["workdir"]) / "model").exists():
+        raise AssertionError("the run is over and its model is not there")
     kernel = state.params["blocks.ffn.up.kernel"]
     share = kernel.addressable_shards[0].data.size / kernel.size
     weights = {"params": distributed.on_host(state.params), "ema": distributed.on_host(state.ema)}
