@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.sharding import AbstractMesh, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, Sharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Shaped
 
@@ -109,15 +109,15 @@ def spread(make: Callable[..., T], mesh: Mesh, *arguments: Any, traced: bool = T
     if not traced:
         with jax.default_device(host()):
             made = make(*arguments)
-        return jax.tree.map(_in_parts, made, shardings(made, mesh))
+        return jax.tree.map(in_parts, jax.tree.map(np.asarray, made), shardings(made, mesh))
     where = shardings(jax.eval_shape(make, *arguments), mesh)
     return jax.jit(make, out_shardings=where, donate_argnums=range(len(arguments)))(*arguments)
 
 
-def _in_parts(array: Shaped[Array, "..."], sharding: NamedSharding) -> Shaped[Array, "..."]:
-    """An array that every process holds whole; `jax.device_put` would send it from process to process."""
-    whole = np.asarray(array)
-    return jax.make_array_from_callback(whole.shape, sharding, lambda part: whole[part])
+def in_parts(array: Shaped[np.ndarray, "..."], sharding: Sharding) -> Shaped[Array, "..."]:
+    """An array that every process holds whole, laid onto the sharding: each device is given its part only. `jax.device_put`
+    would send it from process to process."""
+    return jax.make_array_from_callback(array.shape, sharding, lambda part: array[part])
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

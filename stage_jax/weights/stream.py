@@ -10,12 +10,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Int, Shaped
 
 from stage_jax.errors import InputError
 from stage_jax.models.stacking import LAYERS, stacked
+from stage_jax.parallel.rules import in_parts
 from stage_jax.weights.checkpoint import Checkpoint
 from stage_jax.weights.table import Table, likely_naming, listed, match, our_paths
 
@@ -45,11 +45,11 @@ def load_params(
         sharding = shardings[name] if shardings else usual
         kind = jnp.dtype(dtype or abstract[name].dtype)
         if layer is None:
-            params[name] = _put(read(), sharding).astype(kind)
+            params[name] = in_parts(read(), sharding).astype(kind)
             continue
         if name not in params:
             params[name] = jnp.zeros(abstract[name].shape, kind, device=sharding)
-        params[name] = _setter(sharding)(params[name], _put(read(), _of_layer(sharding)), layer)
+        params[name] = _setter(sharding)(params[name], in_parts(read(), _of_layer(sharding)), layer)
     return params
 
 
@@ -103,11 +103,6 @@ def _readers(source: Checkpoint, table: Table | None, shapes: Mapping[str, Any],
         wanted = {name: shape for name, shape in wanted.items() if any(p in shapes for p in our_paths(name, table, naming))}
     found = match(wanted, table, shapes, str(source.where), naming)
     return {path: lambda entry=entry, name=name: entry.to_ours(source.read(name)) for path, (entry, name) in found.items()}
-
-
-def _put(array: Shaped[np.ndarray, "..."], sharding: Sharding) -> Shaped[Array, "..."]:
-    """Onto the sharding; each device is given its part only."""
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
 def _of_layer(sharding: Sharding) -> Sharding:

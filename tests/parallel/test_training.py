@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.parallel import processes
+from tests.parallel.processes import finish
+
+WORKER = "tests.parallel.train_worker"
 STEPS = 20
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile, not to run
 MESHES = {"data": {"data": 8}, "fsdp": {"fsdp": 8}, "mixed": {"data": 2, "fsdp": -1, "tensor": 2}}
 PARTS = {"parts": 4, "mixed parts": 2}  # a batch in so many, on one device and on the mixed mesh
 # Of a kernel, on each device.
@@ -25,31 +24,13 @@ SHARES = {
 }  # fmt: skip
 
 
-def start(folder: Path, name: str, runs: list[dict[str, Any]], devices: int, **environment: object) -> subprocess.Popen[str]:
-    told = folder / f"{name}.json"
-    told.write_text(json.dumps(runs))
-    env = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK}",
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        **{key: str(value) for key, value in environment.items()},
-    }
-    command = [sys.executable, "-m", "tests.parallel.train_worker", str(told)]
-    return subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
-
-
-def finish(*processes: subprocess.Popen[str]) -> None:
-    said = [process.communicate()[1] for process in processes]
-    assert all(process.returncode == 0 for process in processes), "\n".join(text[-3000:] for text in said)
+def start(folder: Path, name: str, runs: list[dict[str, Any]], devices: int) -> subprocess.Popen[str]:
+    return processes.start(WORKER, folder / f"{name}.json", runs, devices)
 
 
 def start_two(folder: Path, optimizer: str, stop: int | None = None) -> list[subprocess.Popen[str]]:
     """A run of two processes of two devices each."""
-    with socket.create_server(("localhost", 0)) as server:
-        address = f"localhost:{server.getsockname()[1]}"
-    runs = [told(folder, "two", optimizer, {"data": 2, "fsdp": 2}, stop)]
-    shared = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": 2}
-    return [start(folder, f"two{index}", runs, 2, **shared, JAX_PROCESS_ID=index) for index in range(2)]
+    return processes.start_two(WORKER, folder, [told(folder, "two", optimizer, {"data": 2, "fsdp": 2}, stop)])
 
 
 def told(folder: Path, name: str, optimizer: str, mesh: dict[str, int], stop: int | None = None) -> dict[str, Any]:

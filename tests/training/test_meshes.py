@@ -7,11 +7,7 @@ text encoders, memory, a reference beside the policy, adapters, and caches that 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +15,12 @@ import numpy as np
 import pytest
 
 from tests.generate import videos
+from tests.parallel.processes import finish, start, start_two
 from tests.training import sizes
 from tests.training.step2_folders import dpo_config, write_sft
 
-ROOT = Path(__file__).parents[2]
+WORKER = "tests.training.mesh_worker"
 STEPS = 5
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # to compile, not to run
 MESHES = {"one": {"data": 1}, "fsdp": {"fsdp": 8}, "mixed": {"data": 2, "fsdp": 2, "tensor": 2}, "two": {"data": 2, "fsdp": 2}}
 SGD = {
     "name": "sgd", "lr": 0.05, "warmup": 0, "flat": 1.0, "final": 1.0, "weight_decay": 0.01, "clip": 1.0, "b2": 0.98,
@@ -58,25 +54,11 @@ def configs(records: Path, folders: Path) -> dict[str, dict[str, Any]]:
     return made
 
 
-def start(folder: Path, name: str, made: dict[str, dict[str, Any]], devices: int, **more: object) -> subprocess.Popen[str]:
-    told = folder / f"{name}-{more.get('JAX_PROCESS_ID', 0)}.json"
-    runs = [
+def runs(folder: Path, name: str, made: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
         {"workdir": str(folder / name / kind), "config": made[kind] | {"mesh": MESHES[name]}, "small": SMALL.get(kind, 32)}
         for kind in RECIPES
     ]
-    told.write_text(json.dumps(runs))
-    env = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK}",
-        **{key: str(value) for key, value in more.items()},
-    }
-    command = [sys.executable, "-m", "tests.training.mesh_worker", str(told)]
-    return subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
-
-
-def finish(*processes: subprocess.Popen[str]) -> None:
-    said = [process.communicate()[1] for process in processes]
-    assert all(process.returncode == 0 for process in processes), "\n".join(text[-3000:] for text in said)
 
 
 def losses(folder: Path) -> np.ndarray:
@@ -96,13 +78,9 @@ def test_every_recipe_is_the_same_on_any_mesh(tmp_path: Path, records: Path, vae
     for copy in ("one/stage", "one/wan", "two/stage", "two/wan"):
         shutil.copytree(records, tmp_path / "records" / copy, ignore=bare)
     made = {name: configs(tmp_path / "records" / name, folders) for name in ("one", "two")}
-    finish(start(tmp_path, "one", made["one"], 1))
-    for name in ("fsdp", "mixed"):
-        finish(start(tmp_path, name, made["one"], 8))
-    with socket.create_server(("localhost", 0)) as server:
-        address = f"localhost:{server.getsockname()[1]}"
-    shared = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": 2}
-    finish(*[start(tmp_path, "two", made["two"], 2, **shared, JAX_PROCESS_ID=index) for index in range(2)])
+    for name, devices in (("one", 1), ("fsdp", 8), ("mixed", 8)):
+        finish(start(WORKER, tmp_path / f"{name}.json", runs(tmp_path, name, made["one"]), devices))
+    finish(*start_two(WORKER, tmp_path, runs(tmp_path, "two", made["two"])))
 
     for kind in RECIPES:
         expected = losses(tmp_path / "one" / kind)
